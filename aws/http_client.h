@@ -36,7 +36,7 @@ struct HttpResponse {
 
 /// Threads: any; send() blocks, so only inside Loop::offload or on a command's own thread. Any
 /// status is a success here; errors are `transient` (the request certainly had no effect: DNS,
-/// refused, TLS) or `ambiguous` (it may have had one).
+/// refused, TLS), `ambiguous` (it may have had one) or `invalid` (the url is not one).
 class HttpClient {
  public:
   virtual ~HttpClient() = default;

@@ -10,7 +10,7 @@
 #include <string_view>
 #include <vector>
 
-#include "aws/environment.h"
+#include "core/environment.h"
 #include "aws/options.h"
 #include "core/result.h"
 #include "core/secret.h"

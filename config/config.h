@@ -2,13 +2,13 @@
 #pragma once
 
 #include <cstddef>
-#include <functional>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "aws/options.h"
+#include "core/environment.h"
 #include "core/result.h"
 #include "events/options.h"
 #include "ingest/options.h"
@@ -65,9 +65,6 @@ struct Config {
   std::optional<RetrainConfig> retrain{};
   ServerConfig server{};
 };
-
-/// Reads an environment variable; empty optional when it is not set.
-using Environment = std::function<std::optional<std::string>(const std::string& name)>;
 
 /// One thing wrong with a file, in the form `file:line:column: text`.
 struct ConfigProblem {

@@ -12,7 +12,7 @@ namespace {
 
 using ::testing::HasSubstr;
 
-std::optional<std::string> no_environment(const std::string&) { return std::nullopt; }
+std::optional<std::string> no_environment(std::string_view) { return std::nullopt; }
 
 Result<LoadedConfig> parsed(std::string_view text) {
   return parse_config(text, "t.yaml", no_environment);
@@ -147,8 +147,8 @@ TEST(LoadConfig, NeverShowsAProperty) {
 TEST(LoadConfig, FillsInTheEnvironment) {
   const std::map<std::string, std::string> variables{
       {"A", "from-a"}, {"EMPTY", ""}, {"TRICK", "x\nmemory: 1TiB"}};
-  const Environment environment = [&](const std::string& name) -> std::optional<std::string> {
-    const auto found = variables.find(name);
+  const Environment environment = [&](std::string_view name) -> std::optional<std::string> {
+    const auto found = variables.find(std::string(name));
     return found == variables.end() ? std::nullopt : std::optional(found->second);
   };
   const auto tracking = [&](const std::string& value) -> std::string {

@@ -8,7 +8,7 @@
 #include <span>
 #include <string>
 
-#include "aws/environment.h"
+#include "core/environment.h"
 #include "aws/http_client.h"
 #include "core/result.h"
 

@@ -23,8 +23,8 @@ struct TimeReading {
 
 /// A number, JSON's grammar or digits with leading zeros. Without `unit` its size says what it is:
 /// below 10^11 seconds, below 10^14 milliseconds, below 10^17 microseconds, below 10^20
-/// nanoseconds, beyond that out of range. With `unit` (never iso) the limit is 10^11 of its
-/// seconds. The fraction is cut. Text of more than 400 bytes is out of range.
+/// nanoseconds, beyond that out of range. With `unit` (never iso) it is taken at its word up to
+/// 10^18 seconds. The fraction is cut. Text of more than 400 bytes is out of range.
 TimeReading read_time_number(std::string_view text, std::optional<TimeUnit> unit = std::nullopt);
 
 /// Text: blanks (space, tab, CR, LF) around it do not count. Either a number as above, or one of

@@ -85,9 +85,6 @@ class AwsClient {
   [[nodiscard]] const std::string& endpoint() const { return options_.endpoint; }
 
  private:
-  Result<HttpResponse> attempt(const AwsCall& call, HttpRequest& request,
-                               const Credentials& credentials, WallTime signed_at);
-
   const Options options_;
   const AwsRuntime runtime_;
   SigningKeyCache signing_keys_{};

@@ -10,8 +10,8 @@
 #include <string_view>
 #include <vector>
 
-#include "core/environment.h"
 #include "aws/options.h"
+#include "core/environment.h"
 #include "core/result.h"
 #include "core/secret.h"
 #include "core/time.h"

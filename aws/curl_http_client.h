@@ -8,8 +8,8 @@
 #include <span>
 #include <string>
 
-#include "core/environment.h"
 #include "aws/http_client.h"
+#include "core/environment.h"
 #include "core/result.h"
 
 namespace millrace {

@@ -207,13 +207,17 @@ std::optional<EventGroup> Batcher::take(Ticks now) {
     user.state = State::out;
     EventGroup group;
     group.user = ready.user;
+    group.oldest = nodes_[user.head].waiting.since;
     group.events.reserve(user.run_events);
+    group.tags.reserve(user.run_events);
     for (std::uint32_t taken = 0, count = user.run_events; taken < count; ++taken) {
       const auto node = user.head;
       user.head = nodes_[node].next;
       --events_held_;
-      bytes_held_ -= nodes_[node].waiting.bytes;
-      group.events.push_back(std::move(nodes_[node].waiting));
+      WaitingEvent& waiting = nodes_[node].waiting;
+      bytes_held_ -= waiting.bytes;
+      group.events.push_back(std::move(waiting.event));
+      group.tags.push_back(waiting.tag);
       release_node(node);
     }
     if (user.head == kNone) user.tail = kNone;

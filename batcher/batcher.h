@@ -22,19 +22,13 @@ struct EventTag {
   bool operator==(const EventTag&) const = default;
 };
 
-/// An event on its way, with what it counts in memory.
-struct WaitingEvent {
-  Event event{};
-  EventTag tag{};
-  Ticks since{};  // when it was added
-  std::size_t bytes = 0;
-};
-
 /// What one call carries: events of one user (or anonymous session) and one session, in the order
 /// they were added. `user` is the batcher's name for that user until returned().
 struct EventGroup {
   std::uint32_t user = 0;
-  std::vector<WaitingEvent> events{};
+  std::vector<Event> events{};
+  std::vector<EventTag> tags{};  // of events, in their order
+  Ticks oldest{};                // when the first of them was added
 };
 
 struct BatcherOptions {
@@ -86,6 +80,12 @@ class Batcher {
  private:
   static constexpr std::uint32_t kNone = UINT32_MAX;
 
+  struct WaitingEvent {
+    Event event{};
+    EventTag tag{};
+    Ticks since{};  // when it was added
+    std::size_t bytes = 0;
+  };
   struct Node {  // one event in a user's queue
     WaitingEvent waiting{};
     std::uint32_t next = kNone;

@@ -22,7 +22,7 @@ Event event_of(const std::string& user, const std::string& item, const std::stri
 
 std::string items_of(const EventGroup& group) {
   std::string items;
-  for (const auto& waiting : group.events) items += waiting.event.item_id + " ";
+  for (const auto& event : group.events) items += event.item_id + " ";
   return items;
 }
 
@@ -154,21 +154,21 @@ std::string run_random(std::uint64_t seed) {
     while (rng.chance(0.7)) {
       auto group = batcher.take(now);
       if (!group) break;
-      const auto& user = group->events.at(0).event.user_id;
+      const auto& user = group->events.at(0).user_id;
       EXPECT_TRUE(users_out.insert(user).second) << "two calls of one user at once";
       EXPECT_LE(group->events.size(), 4u);
-      for (const auto& waiting : group->events) {
-        EXPECT_EQ(waiting.event.session_id, group->events.at(0).event.session_id);
-        EXPECT_EQ(waiting.event.item_id, expected[user].front());
+      for (const auto& event : group->events) {
+        EXPECT_EQ(event.session_id, group->events.at(0).session_id);
+        EXPECT_EQ(event.item_id, expected[user].front());
         expected[user].pop_front();
-        trace += waiting.event.item_id + ",";
+        trace += event.item_id + ",";
       }
       trace += ";";
       out.push_back(std::move(*group));
     }
     if (!out.empty() && rng.chance(0.6)) {
       const auto at = rng.below(out.size());
-      users_out.erase(out[at].events.at(0).event.user_id);
+      users_out.erase(out[at].events.at(0).user_id);
       batcher.returned(out[at].user, now);
       out.erase(out.begin() + static_cast<std::ptrdiff_t>(at));
     }

@@ -127,26 +127,6 @@ struct Pointer {
 };
 using Pointers = std::vector<Pointer>;
 
-std::vector<std::string> steps_of(std::string_view pointer) {
-  std::vector<std::string> steps;
-  MILLRACE_CHECK(pointer.empty() || pointer.front() == '/');
-  while (!pointer.empty()) {
-    pointer.remove_prefix(1);
-    const std::string_view raw = pointer.substr(0, pointer.find('/'));
-    std::string step;
-    for (std::size_t i = 0; i < raw.size(); ++i) {
-      if (raw[i] == '~' && i + 1 < raw.size() && (raw[i + 1] == '0' || raw[i + 1] == '1')) {
-        step += raw[++i] == '0' ? '~' : '/';
-      } else {
-        step += raw[i];
-      }
-    }
-    steps.push_back(std::move(step));
-    pointer.remove_prefix(raw.size());
-  }
-  return steps;
-}
-
 // The keys that pointers begin with, found in two comparisons: one of length and ends, one of all.
 class KeyTable {
  public:
@@ -216,12 +196,13 @@ struct EventDecoder::Inside {
   Pointers compile(const std::vector<std::string>& texts) {
     Pointers pointers;
     for (const std::string& text : texts) {
-      std::vector<std::string> steps = steps_of(text);
+      const auto steps = json_pointer_steps(text);
+      MILLRACE_CHECK(steps.has_value());
       Pointer pointer;
-      pointer.whole = steps.empty();
-      if (!steps.empty()) {
-        pointer.key = keys.index_of(steps.front());
-        pointer.rest.assign(steps.begin() + 1, steps.end());
+      pointer.whole = steps->empty();
+      if (!steps->empty()) {
+        pointer.key = keys.index_of(steps->front());
+        pointer.rest.assign(steps->begin() + 1, steps->end());
       }
       pointers.push_back(std::move(pointer));
     }
@@ -337,21 +318,7 @@ struct EventDecoder::Inside {
   Value step_into(Value value, const std::string& step) {
     if (value.kind() == Kind::text) value = opened(value);
     if (!value.exists()) return {};
-    if (value.kind() == Kind::object) {
-      return {value.tape, value.tape->member(value.node, step, key_scratch).value_or(kAbsent)};
-    }
-    if (value.kind() != Kind::list) return {};
-    std::size_t wanted = 0;  // RFC 6901 counts a list's entries
-    const auto read = std::from_chars(step.data(), step.data() + step.size(), wanted);
-    if (step.empty() || read.ec != std::errc{} || read.ptr != step.data() + step.size() ||
-        (step.size() > 1 && step.front() == '0')) {
-      return {};
-    }
-    const Node end = value.tape->node(value.node).next;
-    for (Node at = value.node + 1; at < end; at = value.tape->node(at).next) {
-      if (wanted-- == 0) return {value.tape, at};
-    }
-    return {};
+    return {value.tape, value.tape->step(value.node, step, key_scratch).value_or(kAbsent)};
   }
 
   // A text read as JSON; does not exist when it is none. Each text of an event is read once.

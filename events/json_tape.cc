@@ -1,5 +1,6 @@
 #include "events/json_tape.h"
 
+#include <charconv>
 #include <cstring>
 
 #include "events/utf8.h"
@@ -274,6 +275,41 @@ std::optional<std::uint32_t> JsonTape::member(std::uint32_t object, std::string_
     if (text(at, scratch) == key) found = at + 1;
   }
   return found;
+}
+
+std::optional<std::uint32_t> JsonTape::step(std::uint32_t from, const std::string& step,
+                                            std::string& scratch) const {
+  if (nodes_[from].kind == JsonNode::Kind::object) return member(from, step, scratch);
+  if (nodes_[from].kind != JsonNode::Kind::list) return std::nullopt;
+  std::size_t wanted = 0;
+  const char* end_of_step = step.data() + step.size();
+  const auto read = std::from_chars(step.data(), end_of_step, wanted);
+  if (read.ec != std::errc{} || read.ptr != end_of_step) return std::nullopt;
+  if (step.size() > 1 && step.front() == '0') return std::nullopt;
+  const std::uint32_t end = nodes_[from].next;
+  for (std::uint32_t at = from + 1; at < end; at = nodes_[at].next) {
+    if (wanted-- == 0) return at;
+  }
+  return std::nullopt;
+}
+
+std::optional<std::vector<std::string>> json_pointer_steps(std::string_view pointer) {
+  std::vector<std::string> steps;
+  if (!pointer.empty() && pointer.front() != '/') return std::nullopt;
+  while (!pointer.empty()) {
+    pointer.remove_prefix(1);
+    const std::string_view raw = pointer.substr(0, pointer.find('/'));
+    std::string& step = steps.emplace_back();
+    for (std::size_t i = 0; i < raw.size(); ++i) {
+      if (raw[i] == '~' && i + 1 < raw.size() && (raw[i + 1] == '0' || raw[i + 1] == '1')) {
+        step += raw[++i] == '0' ? '~' : '/';
+      } else {
+        step += raw[i];
+      }
+    }
+    pointer.remove_prefix(raw.size());
+  }
+  return steps;
 }
 
 }  // namespace millrace

@@ -71,6 +71,11 @@ class JsonTape {
   [[nodiscard]] std::optional<std::uint32_t> member(std::uint32_t object, std::string_view key,
                                                     std::string& scratch) const;
 
+  /// One step of an RFC 6901 pointer: a member of an object, or an entry of a list by its number
+  /// (digits without leading zeros). Nothing when there is none, or of other kinds.
+  [[nodiscard]] std::optional<std::uint32_t> step(std::uint32_t from, const std::string& step,
+                                                  std::string& scratch) const;
+
  private:
   bool read_value(std::size_t& at);
   bool read_text(std::size_t& at, bool& escaped) const;
@@ -83,6 +88,10 @@ class JsonTape {
 
 /// Appends the content of a JSON text written as `inside` (without its quotes, escapes sound).
 void append_unescaped(std::string_view inside, std::string& out);
+
+/// The steps of an RFC 6901 pointer with `~0` and `~1` undone; nothing when it is neither empty nor
+/// begins with `/`. (`~` before anything else stays as it is.)
+std::optional<std::vector<std::string>> json_pointer_steps(std::string_view pointer);
 
 /// A JSON number by RFC 8259's grammar, from `at`; the offset behind it, or nothing.
 std::optional<std::size_t> scan_json_number(std::string_view text, std::size_t at);

@@ -404,10 +404,9 @@ class ObjectMapper {
     return {};
   }
 
-  // False: `tape` holds something else than one object.
   void map(const JsonTape& tape, std::uint32_t object, std::string& out) {
     if (is_envelope(tape, object)) {
-      append_on_one_line(tape.raw(object), out);
+      append_envelope(tape, object, out);
       return;
     }
     find(tape, object);
@@ -451,6 +450,22 @@ class ObjectMapper {
       if (list && tape.node(*list).kind != JsonNode::Kind::null_value) return true;
     }
     return false;
+  }
+
+  // As written, without the `_source` of a lake that it may come from: that would stand there
+  // twice.
+  void append_envelope(const JsonTape& tape, std::uint32_t object, std::string& out) {
+    if (!tape.member(object, "_source", scratch_)) return append_on_one_line(tape.raw(object), out);
+    out += '{';
+    const std::uint32_t end = tape.node(object).next;
+    for (std::uint32_t at = object + 1; at < end; at = tape.node(at + 1).next) {
+      if (tape.text(at, scratch_) == "_source") continue;
+      if (out.back() != '{') out += ',';
+      out += tape.raw(at);
+      out += ':';
+      append_on_one_line(tape.raw(at + 1), out);
+    }
+    out += '}';
   }
 
   void find(const JsonTape& tape, std::uint32_t object) {

@@ -33,7 +33,7 @@ struct CrowdEvent {
 /// its rank (Zipf); every user likes two or three genres, strongly to mildly, and comes back for
 /// visits of a few minutes, most of which stay within one of them. Few items are taken twice.
 ///
-/// Not thread-safe. Memory: about 16 bytes per interaction not yet drawn.
+/// Not thread-safe. Memory: 16 bytes per interaction, about twice that while it is made.
 class Crowd {
  public:
   /// REQUIRES: the limits written in CrowdOptions.
@@ -52,7 +52,6 @@ class Crowd {
  private:
   struct Visit {
     std::uint32_t user = 0;
-    std::uint32_t index = 0;  // of the user's visits
     std::int64_t start_ms = 0;
     std::uint32_t events = 0;
   };

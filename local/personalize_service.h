@@ -83,7 +83,7 @@ struct ComparedMetrics {
   OfflineMetrics popularity{};
 };
 
-/// What PutEvents has taken since the state folder was made. read by tests and by `demo`'s books.
+/// What PutEvents has taken since open(): for tests and for the books of `demo`.
 struct PutEventsCounts {
   std::uint64_t calls = 0;     // answered 200
   std::uint64_t events = 0;    // in those calls

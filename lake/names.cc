@@ -362,7 +362,6 @@ std::string manifest(std::string_view run_id) { return fmt::format("manifests/{}
 std::string report(std::string_view run_id) { return fmt::format("reports/{}.json", run_id); }
 std::string rejects(std::string_view run_id) { return fmt::format("rejects/{}.ndjson.gz", run_id); }
 std::string previous_csv(std::string_view run_id) { return fmt::format("previous/{}.csv", run_id); }
-std::string prepared_csv(std::string_view run_id) { return fmt::format("prepared/{}.csv", run_id); }
 std::string batch_input(std::string_view run_id) {
   return fmt::format("batch-input/{}.jsonl", run_id);
 }
@@ -375,7 +374,7 @@ std::string backfill(std::string_view source_id) {
   return fmt::format("backfills/{}.json", source_id);
 }
 std::string backfill_rejects(std::string_view source_id) {
-  return fmt::format("rejects/backfill-{}.ndjson.gz", source_id);
+  return fmt::format("backfill-rejects/{}.ndjson.gz", source_id);
 }
 std::string kinesis_position(std::string_view stream, std::string_view pipeline,
                              const PartitionId& shard) {

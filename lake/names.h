@@ -147,20 +147,20 @@ std::string manifest(std::string_view run_id);             // manifests/<run id>
 std::string report(std::string_view run_id);               // reports/<run id>.json
 std::string rejects(std::string_view run_id);              // rejects/<run id>.ndjson.gz
 std::string previous_csv(std::string_view run_id);         // previous/<run id>.csv
-std::string prepared_csv(std::string_view run_id);         // prepared/<run id>.csv
 std::string batch_input(std::string_view run_id);          // batch-input/<run id>.jsonl
 std::string cycle();                                       // cycle.json
 std::string past_cycle(std::string_view cycle_id);         // cycles/<id>.json
 std::string lock();                                        // lock.json
 std::string backfill(std::string_view source_id);          // backfills/<source id>.json
-std::string backfill_rejects(std::string_view source_id);  // rejects/backfill-<source id>.ndjson.gz
+std::string backfill_rejects(std::string_view source_id);  // backfill-rejects/<id>.ndjson.gz
 std::string kinesis_position(std::string_view stream, std::string_view pipeline,
                              const PartitionId& shard);  // kinesis/<stream>/<pipeline>/<shard>.json
 std::string file_position(std::string_view path, std::string_view pipeline);
 
 inline constexpr std::string_view kManifests = "manifests/";
+inline constexpr std::string_view kReports = "reports/";
+inline constexpr std::string_view kRejects = "rejects/";
 inline constexpr std::string_view kPreviousCsvs = "previous/";
-inline constexpr std::string_view kPreparedCsvs = "prepared/";
 
 }  // namespace state_keys
 

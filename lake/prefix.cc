@@ -399,6 +399,7 @@ std::string Prefix::evaluate(LakeHour hour, std::string_view error_type) const {
 }
 
 bool Prefix::matches(std::string_view key) const {
+  if (parts_.empty()) return false;  // made without parse()
   // Every place in the key where the parts so far may have ended: a handful at most, however many
   // numbers without fixed width the template holds.
   std::set<std::size_t> ends{0};

@@ -6,6 +6,7 @@
 #include <string>
 #include <string_view>
 
+#include "core/check.h"
 #include "lake/byte_reader.h"
 
 namespace millrace {
@@ -16,8 +17,14 @@ class PeekReader final : public ByteReader {
   /// REQUIRES: `source` outlives this.
   explicit PeekReader(ByteReader& source) : source_(source) {}
 
-  /// The first `bytes` bytes, fewer only where the source ends. REQUIRES: nothing was read yet.
+  /// The next `bytes` bytes, fewer only where the source ends. Good until read(). REQUIRES: nothing
+  /// was read yet, or all that was peeked at.
   Result<std::string_view> peek(std::size_t bytes) {
+    MILLRACE_CHECK(given_ == 0 || given_ == head_.size());
+    if (given_ > 0) {
+      head_.clear();
+      given_ = 0;
+    }
     while (head_.size() < bytes) {
       const std::size_t had = head_.size();
       head_.resize(bytes);

@@ -692,11 +692,38 @@ class JsonListRows final : public JsonRows {
   std::uint64_t next_line_ = 1;
 };
 
+constexpr std::string_view kBlanks = " \t\r\n";
+
 class NoRows final : public RowReader {
  public:
   NoRows() { description_ = "empty"; }
   Result<Step> next() override { return Step::end; }
 };
+
+// `text` is what the content begins with.
+Result<std::unique_ptr<RowReader>> open_content(std::unique_ptr<PeekReader> source,
+                                                const std::string& name, RowOptions options,
+                                                std::string_view text) {
+  const std::string first_line(text.substr(0, text.find('\n')));
+  if (text.front() != '{' && text.front() != '[') {
+    return ColumnRows::open(std::move(source), name, std::move(options), first_line);
+  }
+  if (first_line == "{" || first_line == "{\r") {
+    return fail(ErrorKind::invalid,
+                name + ": JSON objects must stand one per line, or in a list ([…])");
+  }
+  const bool lines = text.front() == '{';
+  std::unique_ptr<JsonRows> rows;
+  if (lines) {
+    rows = std::make_unique<JsonLineRows>(std::move(source), options.row_bytes_max);
+  } else {
+    rows = std::make_unique<JsonListRows>(std::move(source), options.row_bytes_max);
+  }
+  if (Status opened = rows->open(name, options.map, lines ? "JSON lines" : "JSON list"); !opened) {
+    return fail(opened.error());
+  }
+  return std::unique_ptr<RowReader>(std::move(rows));
+}
 
 }  // namespace
 
@@ -748,35 +775,34 @@ Result<RowMap> parse_row_map(std::string_view text) {
 Result<std::unique_ptr<RowReader>> RowReader::open(ByteReader& source, std::string name,
                                                    RowOptions options) {
   auto peeked = std::make_unique<PeekReader>(source);
-  const auto head = peeked->peek(kHeadBytes);
-  if (!head) return fail(head.error());
-  std::string_view text = *head;
-  if (text.starts_with(kByteOrderMark)) {
-    std::array<char, kByteOrderMark.size()> skipped{};
-    if (const auto read = peeked->read(skipped.data(), skipped.size()); !read) {
-      return fail(read.error());
+  std::string skipped;
+  std::uint64_t lines_before = 0;
+  std::string_view text;
+  std::size_t first = std::string_view::npos;
+  for (bool at_start = true; first == std::string_view::npos; at_start = false) {
+    const auto head = peeked->peek(kHeadBytes);
+    if (!head) return fail(head.error());
+    if (head->empty()) return std::unique_ptr<RowReader>(new NoRows);
+    text = *head;
+    const bool marked = at_start && text.starts_with(kByteOrderMark);
+    if (marked) text.remove_prefix(kByteOrderMark.size());
+    first = text.find_first_not_of(kBlanks);
+    // A byte order mark goes, and blanks where there is nothing else.
+    std::size_t count = first == std::string_view::npos ? head->size()
+                        : marked                        ? kByteOrderMark.size()
+                                                        : 0;
+    if (first == std::string_view::npos) {
+      lines_before += static_cast<std::uint64_t>(std::count(text.begin(), text.end(), '\n'));
     }
-    text.remove_prefix(kByteOrderMark.size());
+    for (skipped.resize(count); count > 0;) {
+      const auto read = peeked->read(skipped.data(), count);
+      if (!read) return fail(read.error());
+      count -= *read;
+    }
   }
-  const std::size_t first = text.find_first_not_of(" \t\r\n");
-  if (first == std::string_view::npos) return std::unique_ptr<RowReader>(new NoRows);
-  const std::string first_line(text.substr(first, text.find('\n', first) - first));
-  if (text[first] == '{' || text[first] == '[') {
-    if (first_line == "{" || first_line == "{\r") {
-      return fail(ErrorKind::invalid,
-                  name + ": JSON objects must stand one per line, or in a list ([…])");
-    }
-    std::unique_ptr<JsonRows> rows;
-    if (text[first] == '{') {
-      rows = std::make_unique<JsonLineRows>(std::move(peeked), options.row_bytes_max);
-    } else {
-      rows = std::make_unique<JsonListRows>(std::move(peeked), options.row_bytes_max);
-    }
-    const std::string_view what = text[first] == '{' ? "JSON lines" : "JSON list";
-    if (Status opened = rows->open(name, options.map, what); !opened) return fail(opened.error());
-    return std::unique_ptr<RowReader>(std::move(rows));
-  }
-  return ColumnRows::open(std::move(peeked), name, std::move(options), first_line);
+  auto rows = open_content(std::move(peeked), name, std::move(options), text.substr(first));
+  if (rows) (*rows)->lines_before_ = lines_before;
+  return rows;
 }
 
 }  // namespace millrace

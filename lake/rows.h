@@ -59,9 +59,9 @@ class RowReader {
  public:
   enum class Step { row, reject, end };
 
-  /// Looks at the first 64 KiB. `name` is the file's, for known shapes and messages. `invalid` when
-  /// columns cannot be found: the message shows the header and an example of --map.
-  /// REQUIRES: `source` (decompressed) outlives the reader.
+  /// Looks at 64 KiB from the first byte that is not blank. `name` is the file's, for known shapes
+  /// and messages. `invalid` when columns cannot be found: the message shows the header and an
+  /// example of --map. REQUIRES: `source` (decompressed) outlives the reader.
   static Result<std::unique_ptr<RowReader>> open(ByteReader& source, std::string name,
                                                  RowOptions options = {});
   virtual ~RowReader() = default;
@@ -78,7 +78,7 @@ class RowReader {
   [[nodiscard]] std::string_view raw() const { return raw_; }
   /// Data rows from 1, rejects counted, and the line where it begins, from 1.
   [[nodiscard]] std::uint64_t row() const { return row_; }
-  [[nodiscard]] std::uint64_t line() const { return line_; }
+  [[nodiscard]] std::uint64_t line() const { return lines_before_ + line_; }
 
   /// What was recognised and which column became which field, as one line of text: for people, and
   /// as part of a backfill's source id ("tab; user_id=userID,item_id=movieID,…").
@@ -93,6 +93,9 @@ class RowReader {
   std::string description_{};
   std::uint64_t row_ = 0;
   std::uint64_t line_ = 0;
+
+ private:
+  std::uint64_t lines_before_ = 0;  // blank ones that open() passed over
 };
 
 }  // namespace millrace

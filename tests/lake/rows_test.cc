@@ -172,6 +172,13 @@ TEST(Rows, AnEmptyFileHasNoRows) {
   EXPECT_TRUE(rows_of(kHeader).empty());
 }
 
+TEST(Rows, BlankLinesInFrontHideNothing) {
+  const std::string blank(200'000, '\n');
+  EXPECT_THAT(rows_of("\xEF\xBB\xBF" + blank + kHeader + "1,2,4.0,3\n1,2\n"),
+              ElementsAre(kFirst, "-200003:2 columns instead of 4"));
+  EXPECT_TRUE(rows_of(blank).empty());
+}
+
 TEST(Rows, AnErrorOfTheSourceIsPassedOn) {
   for (const std::string& text :
        {kHeader + "1,2,4.0,3\n1,2", std::string("[{\"user\":1,\"item\":2,\"time\":3},{\"us")}) {

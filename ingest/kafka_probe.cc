@@ -30,12 +30,13 @@ using Event = std::unique_ptr<rd_kafka_event_t, EventCloser>;
 using Topic = std::unique_ptr<rd_kafka_topic_t, TopicCloser>;
 
 int int_ms(Clock::duration duration) {
-  return static_cast<int>(
-      std::clamp<std::int64_t>(std::chrono::duration_cast<std::chrono::milliseconds>(duration).count(), 1, 60'000));
+  return static_cast<int>(std::clamp<std::int64_t>(
+      std::chrono::duration_cast<std::chrono::milliseconds>(duration).count(), 1, 60'000));
 }
 
 // Keeps the most telling fault; of two equals the first.
-void drain_faults(rd_kafka_queue_t* queue, const KafkaHandle& handle, std::optional<KafkaFault>& best) {
+void drain_faults(rd_kafka_queue_t* queue, const KafkaHandle& handle,
+                  std::optional<KafkaFault>& best) {
   while (const Event event{rd_kafka_queue_poll(queue, 0)}) {
     if (rd_kafka_event_type(event.get()) != RD_KAFKA_EVENT_ERROR) continue;
     const char* text = rd_kafka_event_error_string(event.get());
@@ -49,9 +50,11 @@ void drain_faults(rd_kafka_queue_t* queue, const KafkaHandle& handle, std::optio
 void read_configs(rd_kafka_t* rk, const std::string& topic, int wait_ms, KafkaTopicFacts& facts) {
   const Queue queue(rd_kafka_queue_new(rk));
   std::array<char, 256> text{};
-  rd_kafka_AdminOptions_t* options = rd_kafka_AdminOptions_new(rk, RD_KAFKA_ADMIN_OP_DESCRIBECONFIGS);
+  rd_kafka_AdminOptions_t* options =
+      rd_kafka_AdminOptions_new(rk, RD_KAFKA_ADMIN_OP_DESCRIBECONFIGS);
   rd_kafka_AdminOptions_set_request_timeout(options, wait_ms, text.data(), text.size());
-  rd_kafka_ConfigResource_t* resource = rd_kafka_ConfigResource_new(RD_KAFKA_RESOURCE_TOPIC, topic.c_str());
+  rd_kafka_ConfigResource_t* resource =
+      rd_kafka_ConfigResource_new(RD_KAFKA_RESOURCE_TOPIC, topic.c_str());
   rd_kafka_DescribeConfigs(rk, &resource, 1, options, queue.get());
   rd_kafka_ConfigResource_destroy(resource);
   rd_kafka_AdminOptions_destroy(options);
@@ -60,7 +63,8 @@ void read_configs(rd_kafka_t* rk, const std::string& topic, int wait_ms, KafkaTo
       event ? rd_kafka_event_DescribeConfigs_result(event.get()) : nullptr;
   if (result == nullptr) return;
   std::size_t resources = 0;
-  const rd_kafka_ConfigResource_t** found = rd_kafka_DescribeConfigs_result_resources(result, &resources);
+  const rd_kafka_ConfigResource_t** found =
+      rd_kafka_DescribeConfigs_result_resources(result, &resources);
   for (std::size_t i = 0; i < resources; ++i) {
     std::size_t entries = 0;
     const rd_kafka_ConfigEntry_t** configs = rd_kafka_ConfigResource_configs(found[i], &entries);
@@ -73,7 +77,8 @@ void read_configs(rd_kafka_t* rk, const std::string& topic, int wait_ms, KafkaTo
       if (name == "retention.ms") {
         const std::string_view digits = value;
         std::int64_t number = -1;
-        const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), number);
+        const auto [end, error] =
+            std::from_chars(digits.data(), digits.data() + digits.size(), number);
         if (error == std::errc() && number >= 0) facts.retention_ms = number;
       }
     }
@@ -83,7 +88,8 @@ void read_configs(rd_kafka_t* rk, const std::string& topic, int wait_ms, KafkaTo
 }  // namespace
 
 Result<KafkaTopicFacts> probe_kafka(const KafkaOptions& options, std::chrono::milliseconds wait) {
-  const KafkaPlace place{.brokers = options.brokers, .topic = options.topic, .group = options.group};
+  const KafkaPlace place{
+      .brokers = options.brokers, .topic = options.topic, .group = options.group};
   const auto handle = KafkaHandle::make(KafkaHandle::Role::observer, options, {});
   if (!handle) return fail(handle.error());
   rd_kafka_t* rk = (*handle)->get();
@@ -97,7 +103,8 @@ Result<KafkaTopicFacts> probe_kafka(const KafkaOptions& options, std::chrono::mi
     const int left_ms = int_ms(end - Clock::now());
     const rd_kafka_metadata_t* metadata = nullptr;
     // Short rounds: a refused login shows in the events, never in what this call returns.
-    const rd_kafka_resp_err_t err = rd_kafka_metadata(rk, 0, topic.get(), &metadata, std::min(left_ms, 250));
+    const rd_kafka_resp_err_t err =
+        rd_kafka_metadata(rk, 0, topic.get(), &metadata, std::min(left_ms, 250));
     drain_faults(main.get(), **handle, best);
     if (err == RD_KAFKA_RESP_ERR_NO_ERROR) {
       KafkaTopicFacts facts;
@@ -112,7 +119,8 @@ Result<KafkaTopicFacts> probe_kafka(const KafkaOptions& options, std::chrono::mi
         return facts;
       }
       best = KafkaFault{.code = topic_err, .reason = rd_kafka_err2str(topic_err)};
-      if (topic_err != RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE) return fail(explain_kafka(*best, place));
+      if (topic_err != RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE)
+        return fail(explain_kafka(*best, place));
     } else if (!best) {
       best = KafkaFault{.code = err, .reason = ""};
     }
@@ -122,15 +130,18 @@ Result<KafkaTopicFacts> probe_kafka(const KafkaOptions& options, std::chrono::mi
   }
 }
 
-std::vector<std::string> kafka_topic_warnings(const KafkaTopicFacts& facts, const std::string& topic) {
+std::vector<std::string> kafka_topic_warnings(const KafkaTopicFacts& facts,
+                                              const std::string& topic) {
   std::vector<std::string> out;
   if (facts.cleanup_policy.find("compact") != std::string::npos)
     out.push_back("topic " + topic +
-                  " is compacted (cleanup.policy): records may vanish before they are read again after a crash, so the "
+                  " is compacted (cleanup.policy): records may vanish before they are read again "
+                  "after a crash, so the "
                   "lake cannot promise each record once; use cleanup.policy=delete");
   if (facts.timestamp_type == "CreateTime")
     out.push_back("topic " + topic +
-                  " keeps its producers' clocks (message.timestamp.type=CreateTime): arrival hours in the lake are only as "
+                  " keeps its producers' clocks (message.timestamp.type=CreateTime): arrival hours "
+                  "in the lake are only as "
                   "right as they are; LogAppendTime would be the broker's");
   return out;
 }

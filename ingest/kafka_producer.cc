@@ -18,7 +18,7 @@ struct KafkaProducer::State {
   std::shared_ptr<KafkaHandle> handle{};
   rd_kafka_queue_t* queue = nullptr;
   std::uint64_t confirmed = 0;
-  std::optional<Error> failed{};       // final
+  std::optional<Error> failed{};        // final
   std::optional<KafkaFault> trouble{};  // why records do not get through at the moment
 
   State(KafkaProducerOptions given, const Log& where) : options(std::move(given)), log(where) {}
@@ -38,17 +38,22 @@ struct KafkaProducer::State {
       wait_ms = 0;
       switch (rd_kafka_event_type(event)) {
         case RD_KAFKA_EVENT_DR:
-          while (const rd_kafka_message_t* message = rd_kafka_event_message_next(event)) on_report(*message);
+          while (const rd_kafka_message_t* message = rd_kafka_event_message_next(event))
+            on_report(*message);
           break;
-        case RD_KAFKA_EVENT_ERROR: on_error(event); break;
+        case RD_KAFKA_EVENT_ERROR:
+          on_error(event);
+          break;
         case RD_KAFKA_EVENT_LOG: {
           const char* facility = nullptr;
           const char* text = nullptr;
           int level = 0;
-          if (rd_kafka_event_log(event, &facility, &text, &level) == 0) log.debug("librdkafka", {{"text", text}});
+          if (rd_kafka_event_log(event, &facility, &text, &level) == 0)
+            log.debug("librdkafka", {{"text", text}});
           break;
         }
-        default: break;
+        default:
+          break;
       }
       rd_kafka_event_destroy(event);
     }
@@ -86,7 +91,8 @@ struct KafkaProducer::State {
   }
 };
 
-Result<std::unique_ptr<KafkaProducer>> KafkaProducer::make(KafkaProducerOptions options, const Log& log) {
+Result<std::unique_ptr<KafkaProducer>> KafkaProducer::make(KafkaProducerOptions options,
+                                                           const Log& log) {
   KafkaOptions common;
   common.brokers = options.brokers;
   common.topic = options.topic;
@@ -94,7 +100,8 @@ Result<std::unique_ptr<KafkaProducer>> KafkaProducer::make(KafkaProducerOptions 
   auto handle = KafkaHandle::make(
       KafkaHandle::Role::producer, common, {},
       {{"queue.buffering.max.messages", std::to_string(options.queue_records_max)},
-       {"queue.buffering.max.kbytes", std::to_string(std::max<std::size_t>(1, options.queue_bytes_max / 1024))},
+       {"queue.buffering.max.kbytes",
+        std::to_string(std::max<std::size_t>(1, options.queue_bytes_max / 1024))},
        {"linger.ms", std::to_string(options.linger.count())},
        {"message.timeout.ms", std::to_string(options.record_wait_max.count())},
        {"message.max.bytes", "1048588"}});
@@ -131,7 +138,8 @@ Status KafkaProducer::produce(std::string_view key, std::string_view value) {
 Status KafkaProducer::flush() {
   rd_kafka_t* rk = state_->handle->get();
   while (!state_->failed && rd_kafka_outq_len(rk) > 0) {
-    // With events, flush only ends the lingering: reports must be served by us (rdkafka.h, rd_kafka_flush).
+    // With events, flush only ends the lingering: reports must be served by us (rdkafka.h,
+    // rd_kafka_flush).
     rd_kafka_flush(rk, 0);
     state_->serve(50);
   }

@@ -10,6 +10,7 @@
 #include <string_view>
 #include <thread>
 #include <utility>
+#include <vector>
 
 namespace millrace {
 namespace {
@@ -36,7 +37,8 @@ constexpr auto kOwned = std::to_array<Owned>({
 });
 
 bool secret(std::string_view name) {
-  for (const std::string_view word : {"password", "secret", "pem", "oauthbearer.config", "sasl.jaas"}) {
+  for (const std::string_view word :
+       {"password", "secret", "pem", "oauthbearer.config", "sasl.jaas"}) {
     if (name.find(word) != std::string_view::npos) return true;
   }
   return false;
@@ -49,26 +51,32 @@ using Conf = std::unique_ptr<rd_kafka_conf_t, ConfDestroyer>;
 
 Status put(rd_kafka_conf_t* conf, const std::string& name, const std::string& value) {
   std::array<char, 512> text{};
-  if (rd_kafka_conf_set(conf, name.c_str(), value.c_str(), text.data(), text.size()) == RD_KAFKA_CONF_OK) return {};
+  if (rd_kafka_conf_set(conf, name.c_str(), value.c_str(), text.data(), text.size()) ==
+      RD_KAFKA_CONF_OK)
+    return {};
   const std::string said = secret(name) ? "the value is not accepted" : std::string(text.data());
   return fail(ErrorKind::invalid, "source.kafka.properties: " + name + ": " + said);
 }
 
 Status put_users(rd_kafka_conf_t* conf, const std::map<std::string, std::string>& properties) {
   for (const auto& [name, value] : properties) {
-    const auto* const owned = std::find_if(kOwned.begin(), kOwned.end(), [&](const Owned& o) { return o.name == name; });
+    const auto* const owned =
+        std::find_if(kOwned.begin(), kOwned.end(), [&](const Owned& o) { return o.name == name; });
     if (owned != kOwned.end())
-      return fail(ErrorKind::invalid, "source.kafka.properties: " + name + " is set by millrace itself: " +
-                                          std::string(owned->why) + "; remove it");
+      return fail(ErrorKind::invalid, "source.kafka.properties: " + name +
+                                          " is set by millrace itself: " + std::string(owned->why) +
+                                          "; remove it");
     if (auto status = put(conf, name, value); !status) return status;
   }
   return {};
 }
 
-// On a thread of librdkafka: only remembers. Not accepting what OpenSSL refused is librdkafka's own matter.
-int on_certificate(rd_kafka_t*, const char*, std::int32_t, int* x509_error, int, const char*, std::size_t, char*,
-                   std::size_t, void* opaque) {
-  if (*x509_error != 0) static_cast<std::atomic<int>*>(opaque)->store(*x509_error, std::memory_order_relaxed);
+// On a thread of librdkafka: only remembers. Not accepting what OpenSSL refused is librdkafka's own
+// matter.
+int on_certificate(rd_kafka_t*, const char*, std::int32_t, int* x509_error, int, const char*,
+                   std::size_t, char*, std::size_t, void* opaque) {
+  if (*x509_error != 0)
+    static_cast<std::atomic<int>*>(opaque)->store(*x509_error, std::memory_order_relaxed);
   return *x509_error == 0 ? 1 : 0;
 }
 
@@ -82,23 +90,25 @@ Status check_kafka_properties(const std::map<std::string, std::string>& properti
 ReadAhead split_read_ahead(std::size_t bytes_max, std::size_t partitions) {
   const std::size_t share = bytes_max / std::max<std::size_t>(1, partitions);
   ReadAhead out;
-  // An eighth for the answer that overshoots, half for payload, the rest for what librdkafka keeps beside it.
+  // An eighth for the answer that overshoots, half for payload, the rest for what librdkafka keeps
+  // beside it.
   out.fetch_bytes = std::clamp<std::size_t>(share / 8, std::size_t{16} << 10, std::size_t{4} << 20);
   out.queued_kbytes = std::clamp<std::size_t>(share / 2 / 1024, 16, 2'097'151);
   out.queued_messages = std::clamp<std::size_t>(share * 3 / 8 / kQueuedMessageBytes, 16, 1'000'000);
   return out;
 }
 
-Result<std::shared_ptr<KafkaHandle>> KafkaHandle::make(Role role, const KafkaOptions& options,
-                                                       const ReadAhead& read_ahead,
-                                                       const std::map<std::string, std::string>& more) {
+Result<std::shared_ptr<KafkaHandle>> KafkaHandle::make(
+    Role role, const KafkaOptions& options, const ReadAhead& read_ahead,
+    const std::map<std::string, std::string>& more) {
   Conf conf(rd_kafka_conf_new());
   std::map<std::string, std::string> ours = {
       {"client.id", "millrace"},
       {"socket.keepalive.enable", "true"},
       {"log.queue", "true"},
       {"bootstrap.servers", options.brokers},
-      // Faster than the default 10 s: a broker that comes back is found again soon, at one connection in two seconds.
+      // Faster than the default 10 s: a broker that comes back is found again soon, at one
+      // connection in two seconds.
       {"reconnect.backoff.max.ms", "2000"},
   };
   if (role == Role::producer) {
@@ -134,18 +144,30 @@ Result<std::shared_ptr<KafkaHandle>> KafkaHandle::make(Role role, const KafkaOpt
   auto state = std::make_shared<State>();
   rd_kafka_conf_set_opaque(conf.get(), &state->certificate_error);
   rd_kafka_conf_set_ssl_cert_verify_cb(conf.get(), on_certificate);
-  rd_kafka_conf_set_events(conf.get(), RD_KAFKA_EVENT_REBALANCE | RD_KAFKA_EVENT_ERROR | RD_KAFKA_EVENT_OFFSET_COMMIT |
-                                           RD_KAFKA_EVENT_LOG | RD_KAFKA_EVENT_DR);
+  rd_kafka_conf_set_events(conf.get(), RD_KAFKA_EVENT_REBALANCE | RD_KAFKA_EVENT_ERROR |
+                                           RD_KAFKA_EVENT_OFFSET_COMMIT | RD_KAFKA_EVENT_LOG |
+                                           RD_KAFKA_EVENT_DR);
   std::array<char, 512> text{};
   const rd_kafka_type_t type = role == Role::producer ? RD_KAFKA_PRODUCER : RD_KAFKA_CONSUMER;
   state->rk = rd_kafka_new(type, conf.get(), text.data(), text.size());
-  if (state->rk == nullptr) return fail(ErrorKind::invalid, "source.kafka: " + std::string(text.data()));
+  if (state->rk == nullptr)
+    return fail(ErrorKind::invalid, "source.kafka: " + std::string(text.data()));
   static_cast<void>(conf.release());  // it belongs to the handle now
   rd_kafka_set_log_queue(state->rk, nullptr);
-  return std::shared_ptr<KafkaHandle>(new KafkaHandle(std::move(state)));
+  constexpr int kFixedIn = 0x02030000;
+  const bool destroyable = role != Role::consumer || rd_kafka_version() >= kFixedIn;
+  return std::shared_ptr<KafkaHandle>(new KafkaHandle(std::move(state), destroyable));
 }
 
 KafkaHandle::~KafkaHandle() {
+  if (!destroyable_) {
+    static std::mutex mutex;
+    static auto* const kept =
+        new std::vector<std::shared_ptr<State>>();  // for librdkafka's threads, to the very end
+    const std::lock_guard lock(mutex);
+    kept->push_back(std::move(state_));
+    return;
+  }
   struct Wait {
     std::mutex mutex{};
     std::condition_variable ended{};

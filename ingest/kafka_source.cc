@@ -26,7 +26,9 @@ struct EventCloser {
   void operator()(rd_kafka_event_t* event) const { rd_kafka_event_destroy(event); }
 };
 struct ListCloser {
-  void operator()(rd_kafka_topic_partition_list_t* list) const { rd_kafka_topic_partition_list_destroy(list); }
+  void operator()(rd_kafka_topic_partition_list_t* list) const {
+    rd_kafka_topic_partition_list_destroy(list);
+  }
 };
 struct MessageCloser {
   void operator()(rd_kafka_message_t* message) const { rd_kafka_message_destroy(message); }
@@ -36,7 +38,8 @@ using Event = std::unique_ptr<rd_kafka_event_t, EventCloser>;
 using List = std::unique_ptr<rd_kafka_topic_partition_list_t, ListCloser>;
 using Message = std::unique_ptr<rd_kafka_message_t, MessageCloser>;
 
-List list_of(const std::string& topic, const std::vector<std::int32_t>& numbers, std::int64_t offset) {
+List list_of(const std::string& topic, const std::vector<std::int32_t>& numbers,
+             std::int64_t offset) {
   List list(rd_kafka_topic_partition_list_new(static_cast<int>(numbers.size())));
   for (const std::int32_t number : numbers)
     rd_kafka_topic_partition_list_add(list.get(), topic.c_str(), number)->offset = offset;
@@ -47,7 +50,8 @@ std::optional<std::int64_t> offset_of(const Position& position) {
   const std::string& digits = position.offset.digits;
   std::int64_t number = -1;
   const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), number);
-  if (error != std::errc() || end != digits.data() + digits.size() || number < 0) return std::nullopt;
+  if (error != std::errc() || end != digits.data() + digits.size() || number < 0)
+    return std::nullopt;
   return number;
 }
 
@@ -85,12 +89,12 @@ std::optional<KafkaFault> fault_of(rd_kafka_resp_err_t err) {
   return KafkaFault{.code = err, .reason = rd_kafka_err2str(err)};
 }
 
-// The log's own numbers: with one request per broker for all partitions, where rd_kafka_query_watermark_offsets would
-// make one each. -2 and -1 are the protocol's "earliest" and "latest" (ListOffsets request; under read_committed "latest"
-// is the last stable offset).
-std::optional<KafkaFault> ask_offsets(const KafkaHandle& handle, const std::string& topic, const Question& question,
-                                      std::int64_t timestamp, int wait_ms, std::int64_t PartitionAnswer::*field,
-                                      Answer& answer) {
+// The log's own numbers: with one request per broker for all partitions, where
+// rd_kafka_query_watermark_offsets would make one each. -2 and -1 are the protocol's "earliest" and
+// "latest" (ListOffsets request; under read_committed "latest" is the last stable offset).
+std::optional<KafkaFault> ask_offsets(const KafkaHandle& handle, const std::string& topic,
+                                      const Question& question, std::int64_t timestamp, int wait_ms,
+                                      std::int64_t PartitionAnswer::*field, Answer& answer) {
   const List list = list_of(topic, question.partitions, timestamp);
   const rd_kafka_resp_err_t err = rd_kafka_offsets_for_times(handle.get(), list.get(), wait_ms);
   if (err != RD_KAFKA_RESP_ERR_NO_ERROR) return fault_of(err);
@@ -102,8 +106,8 @@ std::optional<KafkaFault> ask_offsets(const KafkaHandle& handle, const std::stri
   return std::nullopt;
 }
 
-std::optional<KafkaFault> ask_committed(const KafkaHandle& handle, const std::string& topic, const Question& question,
-                                        int wait_ms, Answer& answer) {
+std::optional<KafkaFault> ask_committed(const KafkaHandle& handle, const std::string& topic,
+                                        const Question& question, int wait_ms, Answer& answer) {
   const List list = list_of(topic, question.partitions, RD_KAFKA_OFFSET_INVALID);
   const rd_kafka_resp_err_t err = rd_kafka_committed(handle.get(), list.get(), wait_ms);
   if (err != RD_KAFKA_RESP_ERR_NO_ERROR) return fault_of(err);
@@ -123,8 +127,10 @@ std::optional<KafkaFault> ask_committed(const KafkaHandle& handle, const std::st
   return std::nullopt;
 }
 
-// Without partitions there is still something to learn: whether the cluster answers and the topic exists.
-std::optional<KafkaFault> ask_topic(const KafkaHandle& handle, const std::string& topic, int wait_ms) {
+// Without partitions there is still something to learn: whether the cluster answers and the topic
+// exists.
+std::optional<KafkaFault> ask_topic(const KafkaHandle& handle, const std::string& topic,
+                                    int wait_ms) {
   rd_kafka_topic_t* asked = rd_kafka_topic_new(handle.get(), topic.c_str(), nullptr);
   const rd_kafka_metadata_t* metadata = nullptr;
   const rd_kafka_resp_err_t err = rd_kafka_metadata(handle.get(), 0, asked, &metadata, wait_ms);
@@ -136,21 +142,27 @@ std::optional<KafkaFault> ask_topic(const KafkaHandle& handle, const std::string
   return fault_of(topic_err);
 }
 
-Answer ask(const KafkaHandle& handle, const std::string& topic, const Question& question, std::chrono::milliseconds wait) {
+// `member` knows the group; `observer` has connections of its own, because a broker answers one
+// request of a connection at a time, and on the member's a question would wait behind each fetch
+// that waits for records (fetch.wait.max.ms).
+Answer ask(const KafkaHandle& member, const KafkaHandle& observer, const std::string& topic,
+           const Question& question, std::chrono::milliseconds wait) {
   const int wait_ms = static_cast<int>(wait.count());
   Answer answer;
   if (question.partitions.empty()) {
-    answer.fault = ask_topic(handle, topic, wait_ms);
+    answer.fault = ask_topic(observer, topic, wait_ms);
     return answer;
   }
   for (const std::int32_t number : question.partitions) answer.partitions[number];
-  if (question.committed) answer.fault = ask_committed(handle, topic, question, wait_ms, answer);
+  if (question.committed) answer.fault = ask_committed(member, topic, question, wait_ms, answer);
   if (question.log_ends && !answer.fault)
-    answer.fault = ask_offsets(handle, topic, question, RD_KAFKA_OFFSET_BEGINNING, wait_ms, &PartitionAnswer::low, answer);
+    answer.fault = ask_offsets(observer, topic, question, RD_KAFKA_OFFSET_BEGINNING, wait_ms,
+                               &PartitionAnswer::low, answer);
   if (question.log_ends && !answer.fault)
-    answer.fault = ask_offsets(handle, topic, question, RD_KAFKA_OFFSET_END, wait_ms, &PartitionAnswer::end, answer);
+    answer.fault = ask_offsets(observer, topic, question, RD_KAFKA_OFFSET_END, wait_ms,
+                               &PartitionAnswer::end, answer);
   if (question.first_at_or_after_ms && !answer.fault)
-    answer.fault = ask_offsets(handle, topic, question, *question.first_at_or_after_ms, wait_ms,
+    answer.fault = ask_offsets(observer, topic, question, *question.first_at_or_after_ms, wait_ms,
                                &PartitionAnswer::first_at_or_after, answer);
   return answer;
 }
@@ -189,25 +201,28 @@ struct KafkaSource::State : std::enable_shared_from_this<State> {
     bool fetching = false;  // librdkafka has it in its assignment
     bool paused = false;
     bool stuck = false;
-    bool was_at_end = false;          // up to end_at_assignment
-    bool out_of_range = false;        // librdkafka says so; log ends are being asked
-    std::int64_t next = -1;           // to hand out
+    bool was_at_end = false;    // up to end_at_assignment
+    bool out_of_range = false;  // librdkafka says so; log ends are being asked
+    std::int64_t next = -1;     // to hand out
     std::int64_t end_at_assignment = -1;
     std::int64_t end = -1;
     std::optional<Committed> committed{};
-    std::deque<Commit> commits{};     // in order; only the first is under way
+    std::deque<Commit> commits{};  // in order; only the first is under way
     std::optional<Ticks> fetch_again_at{};
     std::uint32_t damaged_tries = 0;
     std::int64_t damaged_at = -1;
     std::size_t record_bytes_usual = 256;
-    // Arrival times by position, one per poll, for "how old is the first record that is not settled".
+    // Arrival times by position, one per poll, for "how old is the first record that is not
+    // settled".
     std::deque<std::pair<std::int64_t, std::int64_t>> arrivals{};
 
     [[nodiscard]] PartitionId id() const { return id_of(number); }
     [[nodiscard]] bool known_outside() const {
       return stage == Stage::announced || stage == Stage::started || stage == Stage::revoking;
     }
-    [[nodiscard]] bool readable() const { return stage == Stage::started && fetching && !paused && !stuck && !out_of_range; }
+    [[nodiscard]] bool readable() const {
+      return stage == Stage::started && fetching && !paused && !stuck && !out_of_range;
+    }
   };
   using Stage = Partition::Stage;
 
@@ -230,7 +245,9 @@ struct KafkaSource::State : std::enable_shared_from_this<State> {
   Counter& gap_records;
   Counter& damaged_batches;
 
-  std::shared_ptr<KafkaHandle> handle{};
+  std::shared_ptr<KafkaHandle> handle{};    // the member of the group
+  std::shared_ptr<KafkaHandle> observer{};  // for questions
+  Queue observer_queue{};
   Queue consumer_queue{};
   Queue commit_queue{};
   Queue close_queue{};
@@ -263,20 +280,26 @@ struct KafkaSource::State : std::enable_shared_from_this<State> {
   std::size_t first_to_read = 0;
   std::vector<rd_kafka_message_t*> messages{};
 
-  State(KafkaOptions given, Loop& where, const Log& lines, Metrics& metrics, KafkaSourceLimits bounds)
+  State(KafkaOptions given, Loop& where, const Log& lines, Metrics& metrics,
+        KafkaSourceLimits bounds)
       : options(std::move(given)),
         loop(where),
         log(lines),
         limits(bounds),
-        rebalances(metrics.counter("millrace_kafka_rebalances_total", "Times the group gave or took partitions.",
+        rebalances(metrics.counter("millrace_kafka_rebalances_total",
+                                   "Times the group gave or took partitions.",
                                    {{"group", options.group}})),
         partitions_lost(metrics.counter("millrace_kafka_partitions_lost_total",
-                                        "Partitions that went without asking (session over).", {{"group", options.group}})),
-        commit_retries(metrics.counter("millrace_kafka_commit_retries_total", "Commits that had to be sent again.",
+                                        "Partitions that went without asking (session over).",
+                                        {{"group", options.group}})),
+        commit_retries(metrics.counter("millrace_kafka_commit_retries_total",
+                                       "Commits that had to be sent again.",
                                        {{"group", options.group}})),
         gap_records(metrics.counter("millrace_kafka_gap_records_total",
-                                    "Records that retention deleted before they were read.", {{"group", options.group}})),
-        damaged_batches(metrics.counter("millrace_kafka_damaged_batches_total", "Damaged batches met, repeats counted.",
+                                    "Records that retention deleted before they were read.",
+                                    {{"group", options.group}})),
+        damaged_batches(metrics.counter("millrace_kafka_damaged_batches_total",
+                                        "Damaged batches met, repeats counted.",
                                         {{"group", options.group}})) {}
 
   [[nodiscard]] KafkaPlace place() const {
@@ -295,8 +318,10 @@ struct KafkaSource::State : std::enable_shared_from_this<State> {
   void report(Error error, int rank) {
     if (trouble && trouble->rank > rank) return;
     const Ticks since = trouble ? trouble->since : loop.now();
-    const auto logged_at = trouble && trouble->error.code == error.code ? trouble->logged_at : std::nullopt;
-    trouble = Trouble{.error = std::move(error), .rank = rank, .since = since, .logged_at = logged_at};
+    const auto logged_at =
+        trouble && trouble->error.code == error.code ? trouble->logged_at : std::nullopt;
+    trouble =
+        Trouble{.error = std::move(error), .rank = rank, .since = since, .logged_at = logged_at};
   }
 
   // Brokers close idle connections and coordinators move: only what lasts is worth a line.
@@ -306,15 +331,18 @@ struct KafkaSource::State : std::enable_shared_from_this<State> {
 
   void log_trouble() {
     if (!trouble || !worth_telling(*trouble)) return;
-    if (trouble->logged_at && loop.now() - *trouble->logged_at < limits.trouble_log_interval) return;
+    if (trouble->logged_at && loop.now() - *trouble->logged_at < limits.trouble_log_interval)
+      return;
     trouble->logged_at = loop.now();
-    log.warn("kafka source waits", {{"error", trouble->error.message}, {"code", trouble->error.code}});
+    log.warn("kafka source waits",
+             {{"error", trouble->error.message}, {"code", trouble->error.code}});
   }
 
   void worked() {
     connected_once = true;
     if (!trouble) return;
-    if (trouble->logged_at) log.info("kafka source goes on", {{"topic", options.topic}, {"group", options.group}});
+    if (trouble->logged_at)
+      log.info("kafka source goes on", {{"topic", options.topic}, {"group", options.group}});
     trouble.reset();
   }
 
@@ -324,10 +352,11 @@ struct KafkaSource::State : std::enable_shared_from_this<State> {
     if (sizing_asked || loop.now() < sizing_not_before) return;
     sizing_asked = true;
     auto facts = std::make_shared<Result<KafkaTopicFacts>>();
-    loop.offload([facts, asked = options, wait = limits.ask_wait] { *facts = probe_kafka(asked, wait); },
-                 [facts, weak = weak_from_this()] {
-                   if (const auto self = weak.lock()) self->sized(*facts);
-                 });
+    loop.offload(
+        [facts, asked = options, wait = limits.ask_wait] { *facts = probe_kafka(asked, wait); },
+        [facts, weak = weak_from_this()] {
+          if (const auto self = weak.lock()) self->sized(*facts);
+        });
   }
 
   void sized(const Result<KafkaTopicFacts>& facts) {
@@ -350,11 +379,13 @@ struct KafkaSource::State : std::enable_shared_from_this<State> {
 
   void join() {
     const ReadAhead read_ahead = split_read_ahead(options.fetch_bytes_max, partitions_at_start);
-    for (const auto& [name, ours] : {std::pair{"queued.max.messages.kbytes", read_ahead.queued_kbytes},
-                                     std::pair{"queued.min.messages", read_ahead.queued_messages},
-                                     std::pair{"fetch.message.max.bytes", read_ahead.fetch_bytes}}) {
+    for (const auto& [name, ours] :
+         {std::pair{"queued.max.messages.kbytes", read_ahead.queued_kbytes},
+          std::pair{"queued.min.messages", read_ahead.queued_messages},
+          std::pair{"fetch.message.max.bytes", read_ahead.fetch_bytes}}) {
       const auto given = options.properties.find(name);
-      if (given != options.properties.end() && std::strtoull(given->second.c_str(), nullptr, 10) > ours)
+      if (given != options.properties.end() &&
+          std::strtoull(given->second.c_str(), nullptr, 10) > ours)
         log.warn("a property lets kafka read ahead beyond the memory bound",
                  {{"property", name}, {"bound", ours}, {"given", given->second}});
     }
@@ -363,7 +394,14 @@ struct KafkaSource::State : std::enable_shared_from_this<State> {
       final_error = made.error();
       return;
     }
+    auto second = KafkaHandle::make(KafkaHandle::Role::observer, options, {});
+    if (!second) {
+      final_error = second.error();
+      return;
+    }
     handle = std::move(*made);
+    observer = std::move(*second);
+    observer_queue.reset(rd_kafka_queue_get_main(observer->get()));
     rd_kafka_t* rk = handle->get();
     rd_kafka_poll_set_consumer(rk);
     consumer_queue.reset(rd_kafka_queue_get_consumer(rk));
@@ -387,18 +425,24 @@ struct KafkaSource::State : std::enable_shared_from_this<State> {
       const Event event(rd_kafka_queue_poll(queue, 0));
       if (!event) return;
       switch (rd_kafka_event_type(event.get())) {
-        case RD_KAFKA_EVENT_REBALANCE: on_rebalance(event.get()); break;
-        case RD_KAFKA_EVENT_ERROR: on_error(event.get()); break;
+        case RD_KAFKA_EVENT_REBALANCE:
+          on_rebalance(event.get());
+          break;
+        case RD_KAFKA_EVENT_ERROR:
+          on_error(event.get());
+          break;
         case RD_KAFKA_EVENT_LOG: {
           // What matters also comes as an error; these lines are for whoever debugs the client.
           const char* facility = nullptr;
           const char* text = nullptr;
           int level = 0;
-          if (log.enabled(LogLevel::debug) && rd_kafka_event_log(event.get(), &facility, &text, &level) == 0)
+          if (log.enabled(LogLevel::debug) &&
+              rd_kafka_event_log(event.get(), &facility, &text, &level) == 0)
             log.debug("librdkafka", {{"facility", facility}, {"text", text}});
           break;
         }
-        default: break;
+        default:
+          break;
       }
     }
   }
@@ -420,15 +464,18 @@ struct KafkaSource::State : std::enable_shared_from_this<State> {
   void give_up() {
     std::array<char, 512> cause{};
     const rd_kafka_resp_err_t err = rd_kafka_fatal_error(handle->get(), cause.data(), cause.size());
-    final_error = explain_kafka(
-        {.code = err == RD_KAFKA_RESP_ERR_NO_ERROR ? RD_KAFKA_RESP_ERR__FATAL : err, .reason = cause.data()}, place());
+    final_error =
+        explain_kafka({.code = err == RD_KAFKA_RESP_ERR_NO_ERROR ? RD_KAFKA_RESP_ERR__FATAL : err,
+                       .reason = cause.data()},
+                      place());
   }
 
   void on_rebalance(rd_kafka_event_t* event) {
     const rd_kafka_resp_err_t err = rd_kafka_event_error(event);
     const rd_kafka_topic_partition_list_t* list = rd_kafka_event_topic_partition_list(event);
     std::vector<std::int32_t> numbers;
-    for (int i = 0; list != nullptr && i < list->cnt; ++i) numbers.push_back(list->elems[i].partition);
+    for (int i = 0; list != nullptr && i < list->cnt; ++i)
+      numbers.push_back(list->elems[i].partition);
     rebalances.add();
     if (err == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS) {
       on_assigned(numbers);
@@ -448,15 +495,19 @@ struct KafkaSource::State : std::enable_shared_from_this<State> {
       fresh.number = number;
       fresh.tenure = Tenure{++tenures};
       fresh.queue.reset(rd_kafka_queue_get_partition(handle->get(), options.topic.c_str(), number));
-      // Before librdkafka begins to fetch: later, what is already in the common queue would stay there.
+      // Before librdkafka begins to fetch: later, what is already in the common queue would stay
+      // there.
       if (fresh.queue) rd_kafka_queue_forward(fresh.queue.get(), nullptr);
       partitions.insert_or_assign(number, std::move(fresh));
     }
     assigned_once = true;
     worked();
-    log.info("kafka partitions assigned",
-             {{"topic", options.topic}, {"group", options.group}, {"count", numbers.size()}, {"owned", partitions.size()}});
-    // The group's question is answered with nothing: start() adds each partition with the offset to begin at.
+    log.info("kafka partitions assigned", {{"topic", options.topic},
+                                           {"group", options.group},
+                                           {"count", numbers.size()},
+                                           {"owned", partitions.size()}});
+    // The group's question is answered with nothing: start() adds each partition with the offset to
+    // begin at.
     change_assignment({}, -1, true);
   }
 
@@ -480,10 +531,12 @@ struct KafkaSource::State : std::enable_shared_from_this<State> {
     answer_revoke();
   }
 
-  // Lets the partitions go once nobody works on them any more, or the time is over, or the group did not wait.
+  // Lets the partitions go once nobody works on them any more, or the time is over, or the group
+  // did not wait.
   void answer_revoke() {
     if (!revoke_deadline) return;
-    const bool hurry = loop.now() >= *revoke_deadline || rd_kafka_assignment_lost(handle->get()) != 0;
+    const bool hurry =
+        loop.now() >= *revoke_deadline || rd_kafka_assignment_lost(handle->get()) != 0;
     std::vector<std::int32_t> fetched;
     for (const std::int32_t number : revoked) {
       const auto found = partitions.find(number);
@@ -523,18 +576,20 @@ struct KafkaSource::State : std::enable_shared_from_this<State> {
   }
 
   void refuse(std::int32_t number, Done done) const {
-    loop.post([done = std::move(done), message = "partition " + std::to_string(number) + " of topic " + options.topic +
-                                                " is not ours any more (group " + options.group + ")"] {
-      done(fail(ErrorKind::conflict, message));
-    });
+    loop.post([done = std::move(done),
+               message = "partition " + std::to_string(number) + " of topic " + options.topic +
+                         " is not ours any more (group " + options.group +
+                         ")"] { done(fail(ErrorKind::conflict, message)); });
   }
 
   bool change_assignment(const std::vector<std::int32_t>& numbers, std::int64_t offset, bool add) {
-    const List list = list_of(options.topic, numbers, offset >= 0 ? offset : RD_KAFKA_OFFSET_INVALID);
+    const List list =
+        list_of(options.topic, numbers, offset >= 0 ? offset : RD_KAFKA_OFFSET_INVALID);
     rd_kafka_error_t* error = add ? rd_kafka_incremental_assign(handle->get(), list.get())
                                   : rd_kafka_incremental_unassign(handle->get(), list.get());
     if (error == nullptr) return true;
-    const KafkaFault fault{.code = rd_kafka_error_code(error), .reason = rd_kafka_error_string(error)};
+    const KafkaFault fault{.code = rd_kafka_error_code(error),
+                           .reason = rd_kafka_error_string(error)};
     rd_kafka_error_destroy(error);
     if (fault.code == RD_KAFKA_RESP_ERR__FATAL) {
       give_up();
@@ -549,15 +604,16 @@ struct KafkaSource::State : std::enable_shared_from_this<State> {
   void ask_for(Purpose purpose, Question question) {
     asking[static_cast<std::size_t>(purpose)] = true;
     std::map<std::int32_t, Tenure> tenures_asked;
-    for (const std::int32_t number : question.partitions) tenures_asked[number] = partitions.at(number).tenure;
+    for (const std::int32_t number : question.partitions)
+      tenures_asked[number] = partitions.at(number).tenure;
     auto answer = std::make_shared<Answer>();
-    // The handle goes with the work: it must not end before its callers have.
+    // The handles go with the work: they must not end before their callers have.
     loop.offload(
-        [answer, question, kept = handle, topic = options.topic, wait = limits.ask_wait] {
-          *answer = ask(*kept, topic, question, wait);
-        },
+        [answer, question, member = handle, second = observer, topic = options.topic,
+         wait = limits.ask_wait] { *answer = ask(*member, *second, topic, question, wait); },
         [answer, purpose, tenures_asked, question, weak = weak_from_this()] {
-          if (const auto self = weak.lock()) self->answered(purpose, question, tenures_asked, *answer);
+          if (const auto self = weak.lock())
+            self->answered(purpose, question, tenures_asked, *answer);
         });
   }
 
@@ -568,7 +624,8 @@ struct KafkaSource::State : std::enable_shared_from_this<State> {
       for (const auto& [number, partition] : partitions) {
         if (partition.stage == Stage::asking) question.partitions.push_back(number);
       }
-      if (options.start.kind == StartAt::Kind::time) question.first_at_or_after_ms = unix_ms(options.start.time);
+      if (options.start.kind == StartAt::Kind::time)
+        question.first_at_or_after_ms = unix_ms(options.start.time);
       if (!question.partitions.empty()) ask_for(Purpose::assignment, std::move(question));
     }
     if (!asking[1] && now >= range_not_before) {
@@ -592,8 +649,8 @@ struct KafkaSource::State : std::enable_shared_from_this<State> {
     }
   }
 
-  void answered(Purpose purpose, const Question& question, const std::map<std::int32_t, Tenure>& tenures_asked,
-                const Answer& answer) {
+  void answered(Purpose purpose, const Question& question,
+                const std::map<std::int32_t, Tenure>& tenures_asked, const Answer& answer) {
     asking[static_cast<std::size_t>(purpose)] = false;
     if (phase == Phase::closed) return;
     bool failed = answer.fault.has_value();
@@ -610,8 +667,12 @@ struct KafkaSource::State : std::enable_shared_from_this<State> {
       }
       if (question.log_ends && of.end >= 0) partition.end = of.end;
       switch (purpose) {
-        case Purpose::assignment: announce(partition, of); break;
-        case Purpose::range: judge_range(partition, of); break;
+        case Purpose::assignment:
+          announce(partition, of);
+          break;
+        case Purpose::range:
+          judge_range(partition, of);
+          break;
         case Purpose::watch:
           if (question.committed) judge_commitment(partition, of);
           break;
@@ -632,8 +693,8 @@ struct KafkaSource::State : std::enable_shared_from_this<State> {
     partition.end_at_assignment = of.end;
     partition.committed = of.committed;
     std::int64_t begin = of.low;
-    // A partition that the topic has grown since we run begins at its beginning, whatever is configured: its first records
-    // are newer than our start.
+    // A partition that the topic has grown since we run begins at its beginning, whatever is
+    // configured: its first records are newer than our start.
     const bool grown = static_cast<std::size_t>(partition.number) >= partitions_at_start;
     if (!grown && options.start.kind == StartAt::Kind::latest) begin = of.end;
     if (!grown && options.start.kind == StartAt::Kind::time)
@@ -650,9 +711,11 @@ struct KafkaSource::State : std::enable_shared_from_this<State> {
       const std::int64_t missing = of.low - partition.next;
       if (!options.continue_on_gap) {
         stick(partition, ErrorKind::refused,
-              named(partition) + " begins at offset " + std::to_string(of.low) + " now, our position is " +
-                  std::to_string(partition.next) + ": " + std::to_string(missing) +
-                  " offsets were deleted before they were read (retention); set source.kafka.on_gap: continue to go on "
+              named(partition) + " begins at offset " + std::to_string(of.low) +
+                  " now, our position is " + std::to_string(partition.next) + ": " +
+                  std::to_string(missing) +
+                  " offsets were deleted before they were read (retention); set "
+                  "source.kafka.on_gap: continue to go on "
                   "after the gap");
         return;
       }
@@ -667,13 +730,15 @@ struct KafkaSource::State : std::enable_shared_from_this<State> {
       partition.out_of_range = false;
       partition.fetch_again_at = loop.now();
     } else if (partition.next > of.end) {
-      stick(partition, ErrorKind::refused,
-            named(partition) + " ends at offset " + std::to_string(of.end) + ", before our position " +
-                std::to_string(partition.next) +
-                ": the topic was re-created or its log cut off; if that was intended, delete group " + options.group +
-                " or use another name");
+      stick(
+          partition, ErrorKind::refused,
+          named(partition) + " ends at offset " + std::to_string(of.end) +
+              ", before our position " + std::to_string(partition.next) +
+              ": the topic was re-created or its log cut off; if that was intended, delete group " +
+              options.group + " or use another name");
     } else {
-      // The log does hold our position: a broker that lagged behind, or an error that came of a damaged batch.
+      // The log does hold our position: a broker that lagged behind, or an error that came of a
+      // damaged batch.
       partition.out_of_range = false;
       try_again_later(partition, "reported as out of range");
     }
@@ -682,9 +747,10 @@ struct KafkaSource::State : std::enable_shared_from_this<State> {
   void judge_commitment(Partition& partition, const PartitionAnswer& of) {
     if (of.committed || !partition.committed || !partition.known_outside()) return;
     stick(partition, ErrorKind::refused,
-          "group " + options.group + " has no position any more for " + named(partition) + " (it was " +
-              partition.committed->position.text() +
-              "): the topic was deleted and created anew, or the group was deleted; stop millrace and start it again to "
+          "group " + options.group + " has no position any more for " + named(partition) +
+              " (it was " + partition.committed->position.text() +
+              "): the topic was deleted and created anew, or the group was deleted; stop millrace "
+              "and start it again to "
               "read the new topic from its beginning");
   }
 
@@ -708,24 +774,27 @@ struct KafkaSource::State : std::enable_shared_from_this<State> {
     partition.out_of_range = false;
     partition.fetch_again_at.reset();
     if (partition.stage != Stage::started && partition.stage != Stage::announced) return;
-    events.emplace_back(Stuck{partition.id(), partition.tenure, Error{kind, std::move(message), {}, std::nullopt}});
+    events.emplace_back(
+        Stuck{partition.id(), partition.tenure, Error{kind, std::move(message), {}, std::nullopt}});
   }
 
-  // Another replica may have the batch whole, so a few more tries; always from our own position, because librdkafka's is
-  // worth nothing after such an error.
+  // Another replica may have the batch whole, so a few more tries; always from our own position,
+  // because librdkafka's is worth nothing after such an error.
   void try_again_later(Partition& partition, const std::string& reason) {
     damaged_batches.add();
     if (partition.damaged_at != partition.next) partition.damaged_tries = 0;
     partition.damaged_at = partition.next;
     if (++partition.damaged_tries >= limits.damaged_tries) {
       stick(partition, ErrorKind::corrupt,
-            named(partition) + " cannot be read at offset " + std::to_string(partition.next) + " after " +
-                std::to_string(partition.damaged_tries) + " tries: a damaged batch (" + reason +
-                "); let a replica that is whole lead this partition, then start again");
+            named(partition) + " cannot be read at offset " + std::to_string(partition.next) +
+                " after " + std::to_string(partition.damaged_tries) + " tries: a damaged batch (" +
+                reason + "); let a replica that is whole lead this partition, then start again");
       return;
     }
-    log.warn("kafka batch not readable: trying again",
-             {{"topic", options.topic}, {"partition", partition.number}, {"offset", partition.next}, {"reason", reason}});
+    log.warn("kafka batch not readable: trying again", {{"topic", options.topic},
+                                                        {"partition", partition.number},
+                                                        {"offset", partition.next},
+                                                        {"reason", reason}});
     unfetch(partition);
     partition.fetch_again_at = loop.now() + limits.retry_delay;
   }
@@ -752,25 +821,28 @@ struct KafkaSource::State : std::enable_shared_from_this<State> {
     const std::size_t first = first_to_read++ % ready.size();
     for (std::size_t i = 0; i < ready.size() && records_left > 0 && bytes_left > 0; ++i) {
       const std::size_t sharers = ready.size() - i;
-      const auto [records, bytes] =
-          read_partition(*ready[(first + i) % ready.size()], std::max<std::size_t>(1, records_left / sharers),
-                         std::max<std::size_t>(1, bytes_left / sharers));
+      const auto [records, bytes] = read_partition(*ready[(first + i) % ready.size()],
+                                                   std::max<std::size_t>(1, records_left / sharers),
+                                                   std::max<std::size_t>(1, bytes_left / sharers));
       records_left -= std::min(records, records_left);
       bytes_left -= std::min(bytes, bytes_left);
     }
   }
 
-  std::pair<std::size_t, std::size_t> read_partition(Partition& partition, std::size_t records_max, std::size_t bytes_max) {
+  std::pair<std::size_t, std::size_t> read_partition(Partition& partition, std::size_t records_max,
+                                                     std::size_t bytes_max) {
     // Small steps, so that large records cannot overshoot the bytes by much.
     constexpr std::size_t kStep = 256;
     messages.clear();
     std::size_t bytes = 0;
     while (messages.size() < records_max && bytes < bytes_max) {
-      const std::size_t usual = std::max<std::size_t>(1, (bytes_max - bytes) / partition.record_bytes_usual);
+      const std::size_t usual =
+          std::max<std::size_t>(1, (bytes_max - bytes) / partition.record_bytes_usual);
       const std::size_t wanted = std::min({kStep, records_max - messages.size(), usual});
       const std::size_t had = messages.size();
       messages.resize(had + wanted);
-      const ssize_t got = rd_kafka_consume_batch_queue(partition.queue.get(), 0, messages.data() + had, wanted);
+      const ssize_t got =
+          rd_kafka_consume_batch_queue(partition.queue.get(), 0, messages.data() + had, wanted);
       messages.resize(had + static_cast<std::size_t>(std::max<ssize_t>(0, got)));
       for (std::size_t i = had; i < messages.size(); ++i) bytes += messages[i]->len;
       if (messages.size() < had + wanted) break;
@@ -794,11 +866,13 @@ struct KafkaSource::State : std::enable_shared_from_this<State> {
     return {count, bytes};
   }
 
-  // One arena for the records of messages[begin, end): the only copy of a payload. The messages are destroyed here, because
-  // each pins the whole answer it came in.
+  // One arena for the records of messages[begin, end): the only copy of a payload. The messages are
+  // destroyed here, because each pins the whole answer it came in.
   void hand_out(Partition& partition, std::size_t begin, std::size_t end) {
     if (begin >= end) return;
-    Records records{.batch = {.partition = partition.id(), .tenure = partition.tenure, .bytes = {}, .records = {}}};
+    Records records{
+        .batch = {
+            .partition = partition.id(), .tenure = partition.tenure, .bytes = {}, .records = {}}};
     std::size_t bytes = 0;
     for (std::size_t i = begin; i < end; ++i) bytes += messages[i]->len;
     records.batch.bytes.reserve(bytes);
@@ -812,12 +886,14 @@ struct KafkaSource::State : std::enable_shared_from_this<State> {
       rd_kafka_timestamp_type_t type = RD_KAFKA_TIMESTAMP_NOT_AVAILABLE;
       const std::int64_t timestamp = rd_kafka_message_timestamp(message.get(), &type);
       arrived_ms = type == RD_KAFKA_TIMESTAMP_NOT_AVAILABLE || timestamp < 0 ? -1 : timestamp;
-      records.batch.records.push_back(RecordRef{.at = Position{Offset::of(message->offset)},
-                                                .begin = records.batch.bytes.size(),
-                                                .length = message->payload == nullptr ? 0 : message->len,
-                                                .arrived_ms = arrived_ms,
-                                                .tombstone = message->payload == nullptr});
-      if (message->payload != nullptr) records.batch.bytes.append(static_cast<const char*>(message->payload), message->len);
+      records.batch.records.push_back(
+          RecordRef{.at = Position{Offset::of(message->offset)},
+                    .begin = records.batch.bytes.size(),
+                    .length = message->payload == nullptr ? 0 : message->len,
+                    .arrived_ms = arrived_ms,
+                    .tombstone = message->payload == nullptr});
+      if (message->payload != nullptr)
+        records.batch.bytes.append(static_cast<const char*>(message->payload), message->len);
     }
     if (records.batch.records.empty()) return;
     partition.record_bytes_usual = std::max<std::size_t>(1, bytes / (end - begin));
@@ -847,17 +923,26 @@ struct KafkaSource::State : std::enable_shared_from_this<State> {
         partition.end = partition.next;
         if (partition.next >= partition.end_at_assignment) partition.was_at_end = true;
         worked();
-        events.emplace_back(EndOfLog{partition.id(), partition.tenure, Position{Offset::of(partition.next)}});
+        events.emplace_back(
+            EndOfLog{partition.id(), partition.tenure, Position{Offset::of(partition.next)}});
         break;
-      case RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET: partition.out_of_range = true; break;
+      case RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET:
+        partition.out_of_range = true;
+        break;
       case RD_KAFKA_RESP_ERR__BAD_MSG:
       case RD_KAFKA_RESP_ERR__BAD_COMPRESSION:
       case RD_KAFKA_RESP_ERR__NOT_IMPLEMENTED:
       case RD_KAFKA_RESP_ERR__UNSUPPORTED_FEATURE:
       case RD_KAFKA_RESP_ERR__UNDERFLOW:
-      case RD_KAFKA_RESP_ERR_INVALID_MSG: try_again_later(partition, fault.reason); break;
-      case RD_KAFKA_RESP_ERR__FATAL: give_up(); break;
-      default: report(fault); break;
+      case RD_KAFKA_RESP_ERR_INVALID_MSG:
+        try_again_later(partition, fault.reason);
+        break;
+      case RD_KAFKA_RESP_ERR__FATAL:
+        give_up();
+        break;
+      default:
+        report(fault);
+        break;
     }
   }
 
@@ -885,9 +970,11 @@ struct KafkaSource::State : std::enable_shared_from_this<State> {
     }
     commit.sent_as = ++commits_sent;
     commits_under_way[commit.sent_as] = {partition.number, partition.tenure};
-    // NOLINTNEXTLINE(performance-no-int-to-ptr): librdkafka carries the number along, nothing is behind it
+    // NOLINTNEXTLINE(performance-no-int-to-ptr): librdkafka carries the number along, nothing is
+    // behind it
     void* const tag = reinterpret_cast<void*>(static_cast<std::uintptr_t>(commit.sent_as));
-    const rd_kafka_resp_err_t err = rd_kafka_commit_queue(handle->get(), list.get(), commit_queue.get(), nullptr, tag);
+    const rd_kafka_resp_err_t err =
+        rd_kafka_commit_queue(handle->get(), list.get(), commit_queue.get(), nullptr, tag);
     if (err != RD_KAFKA_RESP_ERR_NO_ERROR) on_committed(commit.sent_as, err, rd_kafka_err2str(err));
   }
 
@@ -895,10 +982,13 @@ struct KafkaSource::State : std::enable_shared_from_this<State> {
     while (const Event event{rd_kafka_queue_poll(commit_queue.get(), 0)}) {
       if (rd_kafka_event_type(event.get()) != RD_KAFKA_EVENT_OFFSET_COMMIT) continue;
       rd_kafka_resp_err_t err = rd_kafka_event_error(event.get());
-      const rd_kafka_topic_partition_list_t* list = rd_kafka_event_topic_partition_list(event.get());
+      const rd_kafka_topic_partition_list_t* list =
+          rd_kafka_event_topic_partition_list(event.get());
       // The request as a whole may be well and the partition refused.
-      if (err == RD_KAFKA_RESP_ERR_NO_ERROR && list != nullptr && list->cnt == 1) err = list->elems[0].err;
-      on_committed(reinterpret_cast<std::uintptr_t>(rd_kafka_event_opaque(event.get())), err, rd_kafka_err2str(err));
+      if (err == RD_KAFKA_RESP_ERR_NO_ERROR && list != nullptr && list->cnt == 1)
+        err = list->elems[0].err;
+      on_committed(reinterpret_cast<std::uintptr_t>(rd_kafka_event_opaque(event.get())), err,
+                   rd_kafka_err2str(err));
     }
   }
 
@@ -918,7 +1008,8 @@ struct KafkaSource::State : std::enable_shared_from_this<State> {
         worked();
         while (!partition.arrivals.empty() && partition.arrivals.front().first <= commit.offset)
           partition.arrivals.pop_front();
-        partition.committed = Committed{Position{Offset::of(commit.offset)}, std::move(commit.note)};
+        partition.committed =
+            Committed{Position{Offset::of(commit.offset)}, std::move(commit.note)};
         finish(partition, {});
         return;
       }
@@ -927,8 +1018,9 @@ struct KafkaSource::State : std::enable_shared_from_this<State> {
         report(fault);
         commit_retries.add();
         commit.sent_as = 0;
-        commit.not_before = loop.now() + (judge_commit(err) == CommitVerdict::again ? limits.commit_retry_delay
-                                                                                    : limits.retry_delay);
+        commit.not_before =
+            loop.now() + (judge_commit(err) == CommitVerdict::again ? limits.commit_retry_delay
+                                                                    : limits.retry_delay);
         return;
       }
       case CommitVerdict::rejected: {
@@ -937,12 +1029,16 @@ struct KafkaSource::State : std::enable_shared_from_this<State> {
         finish(partition, fail(std::move(error)));
         return;
       }
-      case CommitVerdict::fatal: give_up(); [[fallthrough]];
+      case CommitVerdict::fatal:
+        give_up();
+        [[fallthrough]];
       case CommitVerdict::tenure_over: {
         Error error = explain_kafka(fault, place());
         error.kind = ErrorKind::conflict;
-        log.warn("kafka commit refused",
-                 {{"topic", options.topic}, {"partition", number}, {"group", options.group}, {"error", error.message}});
+        log.warn("kafka commit refused", {{"topic", options.topic},
+                                          {"partition", number},
+                                          {"group", options.group},
+                                          {"error", error.message}});
         finish(partition, fail(std::move(error)));
         end_tenure(partition);
         return;
@@ -952,7 +1048,9 @@ struct KafkaSource::State : std::enable_shared_from_this<State> {
 
   // Through the loop: `done` may call us back.
   void finish(Partition& partition, Status status) {
-    loop.post([done = std::move(partition.commits.front().done), status = std::move(status)] { done(status); });
+    loop.post([done = std::move(partition.commits.front().done), status = std::move(status)] {
+      done(status);
+    });
     partition.commits.pop_front();
   }
 
@@ -976,9 +1074,11 @@ struct KafkaSource::State : std::enable_shared_from_this<State> {
 
   void serve_close() {
     if (rd_kafka_consumer_closed(handle->get()) != 0) {
+      if (assigned_once) handle->may_destroy();
       finish_close();
     } else if (loop.now() >= close_deadline) {
-      log.warn("kafka group not left in time: it will notice by itself", {{"group", options.group}});
+      log.warn("kafka group not left in time: it will notice by itself",
+               {{"group", options.group}});
       finish_close();
     }
   }
@@ -996,7 +1096,8 @@ struct KafkaSource::State : std::enable_shared_from_this<State> {
   }
 };
 
-KafkaSource::KafkaSource(KafkaOptions options, Loop& loop, const Log& log, Metrics& metrics, KafkaSourceLimits limits)
+KafkaSource::KafkaSource(KafkaOptions options, Loop& loop, const Log& log, Metrics& metrics,
+                         KafkaSourceLimits limits)
     : state_(std::make_shared<State>(std::move(options), loop, log, metrics, limits)) {}
 
 KafkaSource::~KafkaSource() = default;
@@ -1010,6 +1111,7 @@ Result<std::vector<SourceEvent>> KafkaSource::poll(std::size_t records_max) {
     if (state.phase == State::Phase::sizing) state.size_up();
     if (state.phase == State::Phase::member || state.phase == State::Phase::closing) {
       state.take_commit_answers();
+      state.serve(state.observer_queue.get());
       state.serve(state.consumer_queue.get());
       if (state.phase == State::Phase::closing) state.serve(state.close_queue.get());
       state.answer_revoke();
@@ -1029,12 +1131,15 @@ Result<std::vector<SourceEvent>> KafkaSource::poll(std::size_t records_max) {
 
 void KafkaSource::start(const PartitionId& partition, Tenure tenure, const Position& from) {
   State::Partition* found = state_->find(partition, tenure);
-  if (found == nullptr || found->stage != State::Stage::announced || state_->phase != State::Phase::member) return;
+  if (found == nullptr || found->stage != State::Stage::announced ||
+      state_->phase != State::Phase::member)
+    return;
   found->stage = State::Stage::started;
   const auto offset = offset_of(from);
   if (!offset) {
-    state_->stick(*found, ErrorKind::refused,
-                  state_->named(*found) + " cannot be read from \"" + from.text() + "\": not a Kafka offset");
+    state_->stick(
+        *found, ErrorKind::refused,
+        state_->named(*found) + " cannot be read from \"" + from.text() + "\": not a Kafka offset");
     return;
   }
   found->next = *offset;
@@ -1052,23 +1157,27 @@ Position KafkaSource::after(const Position& at) const {
   return offset ? Position{Offset::of(*offset + 1)} : at;
 }
 
-void KafkaSource::commit(const PartitionId& partition, Tenure tenure, const Position& next, std::string note, Done done) {
+void KafkaSource::commit(const PartitionId& partition, Tenure tenure, const Position& next,
+                         std::string note, Done done) {
   State::Partition* found = state_->find(partition, tenure);
   if (found == nullptr || !found->known_outside()) {
     state_->refuse(number_of(partition), std::move(done));
     return;
   }
   const auto offset = offset_of(next);
-  const bool ascii = std::all_of(note.begin(), note.end(), [](char c) { return c >= 0x20 && c < 0x7f; });
+  const bool ascii =
+      std::all_of(note.begin(), note.end(), [](char c) { return c >= 0x20 && c < 0x7f; });
   if (!offset || !ascii || note.size() > kNoteBytesMax) {
-    state_->loop.post([done = std::move(done), message = state_->named(*found) + ": position \"" + next.text() +
-                                                         "\" or its note of " + std::to_string(note.size()) +
+    state_->loop.post([done = std::move(done), message = state_->named(*found) + ": position \"" +
+                                                         next.text() + "\" or its note of " +
+                                                         std::to_string(note.size()) +
                                                          " bytes is not one that Kafka can keep"] {
       done(fail(ErrorKind::rejected, message));
     });
     return;
   }
-  found->commits.push_back(State::Commit{.offset = *offset, .note = std::move(note), .done = std::move(done)});
+  found->commits.push_back(
+      State::Commit{.offset = *offset, .note = std::move(note), .done = std::move(done)});
   state_->send_commits();
 }
 
@@ -1104,18 +1213,20 @@ SourceStatus KafkaSource::status() const {
     if (partition.committed) {
       line.committed = partition.committed->position;
       const std::int64_t committed = offset_of(line.committed).value_or(0);
-      if (partition.end >= 0) line.records_behind = std::max<std::int64_t>(0, partition.end - committed);
+      if (partition.end >= 0)
+        line.records_behind = std::max<std::int64_t>(0, partition.end - committed);
       if (line.records_behind == 0) {
         line.millis_behind = 0;
       } else if (!partition.arrivals.empty()) {
         line.millis_behind = std::max<std::int64_t>(0, now_ms - partition.arrivals.front().second);
       }
       if (state_->retention_ms >= 0 && line.millis_behind >= 0)
-        line.retention_left_ms = std::max<std::int64_t>(0, state_->retention_ms - line.millis_behind);
+        line.retention_left_ms =
+            std::max<std::int64_t>(0, state_->retention_ms - line.millis_behind);
     }
     if (partition.queue && partition.fetching)
-      status.bytes_held +=
-          rd_kafka_queue_length(partition.queue.get()) * (partition.record_bytes_usual + kQueuedMessageBytes);
+      status.bytes_held += rd_kafka_queue_length(partition.queue.get()) *
+                           (partition.record_bytes_usual + kQueuedMessageBytes);
     status.partitions.push_back(std::move(line));
   }
   return status;

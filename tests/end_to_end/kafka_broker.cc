@@ -25,11 +25,14 @@ namespace {
 
 constexpr int kWaitMs = 20000;
 
-[[noreturn]] void give_up(const std::string& what) { throw std::runtime_error("kafka broker: " + what); }
+[[noreturn]] void give_up(const std::string& what) {
+  throw std::runtime_error("kafka broker: " + what);
+}
 
 void set(rd_kafka_conf_t* conf, const char* key, const std::string& value) {
   std::array<char, 256> text{};
-  if (rd_kafka_conf_set(conf, key, value.c_str(), text.data(), text.size()) != RD_KAFKA_CONF_OK) give_up(text.data());
+  if (rd_kafka_conf_set(conf, key, value.c_str(), text.data(), text.size()) != RD_KAFKA_CONF_OK)
+    give_up(text.data());
 }
 
 struct HandleCloser {
@@ -52,7 +55,8 @@ const std::string& kafka_home() {
     std::string out;
     std::array<char, 512> part{};
     while (std::fgets(part.data(), part.size(), pipe) != nullptr) out += part.data();
-    if (::pclose(pipe) != 0) give_up("peers.sh kafka failed: java and mvn are needed, and Maven Central");
+    if (::pclose(pipe) != 0)
+      give_up("peers.sh kafka failed: java and mvn are needed, and Maven Central");
     while (!out.empty() && out.back() == '\n') out.pop_back();
     return out;
   }();
@@ -87,7 +91,8 @@ Handle make_producer(const std::string& brokers, Delivery* delivery, const char*
   return make_handle(RD_KAFKA_PRODUCER, conf);
 }
 
-void put(rd_kafka_t* rk, const std::string& topic, int partition, const std::vector<TestRecord>& records) {
+void put(rd_kafka_t* rk, const std::string& topic, int partition,
+         const std::vector<TestRecord>& records) {
   for (const TestRecord& record : records) {
     const void* key = record.key ? record.key->data() : nullptr;
     const void* value = record.value ? record.value->data() : nullptr;
@@ -95,11 +100,13 @@ void put(rd_kafka_t* rk, const std::string& topic, int partition, const std::vec
     const std::size_t value_bytes = record.value ? record.value->size() : 0;
     for (;;) {
       const rd_kafka_resp_err_t err = rd_kafka_producev(
-          rk, RD_KAFKA_V_TOPIC(topic.c_str()), RD_KAFKA_V_PARTITION(partition), RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY),
-          RD_KAFKA_V_KEY(key, key_bytes), RD_KAFKA_V_VALUE(const_cast<void*>(value), value_bytes),
+          rk, RD_KAFKA_V_TOPIC(topic.c_str()), RD_KAFKA_V_PARTITION(partition),
+          RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY), RD_KAFKA_V_KEY(key, key_bytes),
+          RD_KAFKA_V_VALUE(const_cast<void*>(value), value_bytes),
           RD_KAFKA_V_TIMESTAMP(record.arrived_ms), RD_KAFKA_V_END);
       if (err == RD_KAFKA_RESP_ERR_NO_ERROR) break;
-      if (err != RD_KAFKA_RESP_ERR__QUEUE_FULL) give_up(std::string("produce: ") + rd_kafka_err2str(err));
+      if (err != RD_KAFKA_RESP_ERR__QUEUE_FULL)
+        give_up(std::string("produce: ") + rd_kafka_err2str(err));
       rd_kafka_poll(rk, 50);
     }
     rd_kafka_poll(rk, 0);
@@ -149,7 +156,8 @@ struct KafkaBroker::Admin {
     rd_kafka_event_t* event = rd_kafka_queue_poll(queue, kWaitMs);
     if (event == nullptr) give_up(std::string(doing) + ": no answer");
     std::string error;
-    if (rd_kafka_event_error(event) != RD_KAFKA_RESP_ERR_NO_ERROR) error = rd_kafka_event_error_string(event);
+    if (rd_kafka_event_error(event) != RD_KAFKA_RESP_ERR_NO_ERROR)
+      error = rd_kafka_event_error_string(event);
     std::size_t count = 0;
     const rd_kafka_topic_result_t** results = nullptr;
     if (const auto* created = rd_kafka_event_CreateTopics_result(event))
@@ -160,13 +168,15 @@ struct KafkaBroker::Admin {
       results = rd_kafka_CreatePartitions_result_topics(grown, &count);
     for (std::size_t i = 0; i < count; ++i) {
       if (rd_kafka_topic_result_error(results[i]) != RD_KAFKA_RESP_ERR_NO_ERROR)
-        error = rd_kafka_topic_result_error_string(results[i]) != nullptr ? rd_kafka_topic_result_error_string(results[i])
-                                                                         : rd_kafka_err2name(rd_kafka_topic_result_error(results[i]));
+        error = rd_kafka_topic_result_error_string(results[i]) != nullptr
+                    ? rd_kafka_topic_result_error_string(results[i])
+                    : rd_kafka_err2name(rd_kafka_topic_result_error(results[i]));
     }
     if (const auto* gone = rd_kafka_event_DeleteRecords_result(event)) {
       const rd_kafka_topic_partition_list_t* offsets = rd_kafka_DeleteRecords_result_offsets(gone);
       for (int i = 0; i < offsets->cnt; ++i) {
-        if (offsets->elems[i].err != RD_KAFKA_RESP_ERR_NO_ERROR) error = rd_kafka_err2str(offsets->elems[i].err);
+        if (offsets->elems[i].err != RD_KAFKA_RESP_ERR_NO_ERROR)
+          error = rd_kafka_err2str(offsets->elems[i].err);
       }
     }
     rd_kafka_event_destroy(event);
@@ -187,7 +197,8 @@ struct KafkaBroker::Admin {
         good = found.err != RD_KAFKA_RESP_ERR_NO_ERROR;
       } else {
         good = found.err == RD_KAFKA_RESP_ERR_NO_ERROR && found.partition_cnt == partitions;
-        for (int i = 0; good && i < found.partition_cnt; ++i) good = found.partitions[i].leader >= 0;
+        for (int i = 0; good && i < found.partition_cnt; ++i)
+          good = found.partitions[i].leader >= 0;
       }
     }
     rd_kafka_metadata_destroy(metadata);
@@ -213,11 +224,13 @@ KafkaBroker::KafkaBroker() : peers_(kafka_home()) {
     const int port = free_port();
     const int controller = free_port();
     std::filesystem::remove_all(dir_ + "/data");
-    std::filesystem::copy(peers_ + "/template", dir_ + "/data", std::filesystem::copy_options::recursive);
+    std::filesystem::copy(peers_ + "/template", dir_ + "/data",
+                          std::filesystem::copy_options::recursive);
     std::ofstream(dir_ + "/server.properties")
         << "process.roles=broker,controller\nnode.id=1\n"
         << "controller.quorum.voters=1@127.0.0.1:" << controller << "\n"
-        << "listeners=PLAINTEXT://127.0.0.1:" << port << ",CONTROLLER://127.0.0.1:" << controller << "\n"
+        << "listeners=PLAINTEXT://127.0.0.1:" << port << ",CONTROLLER://127.0.0.1:" << controller
+        << "\n"
         << "advertised.listeners=PLAINTEXT://127.0.0.1:" << port << "\n"
         << "controller.listener.names=CONTROLLER\n"
         << "listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT\n"
@@ -266,10 +279,14 @@ void KafkaBroker::start() {
 }
 
 void KafkaBroker::spawn() {
-  std::vector<std::string> words = {"java", "-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"};
-  // The archive of classes belongs to exactly these flags and this class path; without it a start takes 2 s longer.
-  if (std::filesystem::exists(peers_ + "/classes.jsa")) words.push_back("-XX:SharedArchiveFile=" + peers_ + "/classes.jsa");
-  words.insert(words.end(), {"-cp", peers_ + "/libs/*", "kafka.Kafka", dir_ + "/server.properties"});
+  std::vector<std::string> words = {"java", "-Xmx256m", "-XX:+UseSerialGC",
+                                    "-XX:TieredStopAtLevel=1"};
+  // The archive of classes belongs to exactly these flags and this class path; without it a start
+  // takes 2 s longer.
+  if (std::filesystem::exists(peers_ + "/classes.jsa"))
+    words.push_back("-XX:SharedArchiveFile=" + peers_ + "/classes.jsa");
+  words.insert(words.end(),
+               {"-cp", peers_ + "/libs/*", "kafka.Kafka", dir_ + "/server.properties"});
   std::vector<char*> arguments;
   for (std::string& word : words) arguments.push_back(word.data());
   arguments.push_back(nullptr);
@@ -299,7 +316,8 @@ void KafkaBroker::wait_ready() {
       give_up("the process ended: " + text.str().substr(0, 2000));
     }
     const rd_kafka_metadata_t* metadata = nullptr;
-    if (rd_kafka_metadata(admin().rk.get(), 0, nullptr, &metadata, 250) == RD_KAFKA_RESP_ERR_NO_ERROR) {
+    if (rd_kafka_metadata(admin().rk.get(), 0, nullptr, &metadata, 250) ==
+        RD_KAFKA_RESP_ERR_NO_ERROR) {
       const bool good = metadata->broker_cnt == 1;
       rd_kafka_metadata_destroy(metadata);
       if (good) return;
@@ -323,9 +341,11 @@ void KafkaBroker::thaw() { ::kill(pid_, SIGCONT); }
 
 void KafkaBroker::create_topic(const std::string& topic, int partitions, const Configs& configs) {
   std::array<char, 256> text{};
-  rd_kafka_NewTopic_t* request = rd_kafka_NewTopic_new(topic.c_str(), partitions, 1, text.data(), text.size());
+  rd_kafka_NewTopic_t* request =
+      rd_kafka_NewTopic_new(topic.c_str(), partitions, 1, text.data(), text.size());
   if (request == nullptr) give_up(text.data());
-  for (const auto& [key, value] : configs) rd_kafka_NewTopic_set_config(request, key.c_str(), value.c_str());
+  for (const auto& [key, value] : configs)
+    rd_kafka_NewTopic_set_config(request, key.c_str(), value.c_str());
   rd_kafka_CreateTopics(admin().rk.get(), &request, 1, nullptr, admin().queue);
   rd_kafka_NewTopic_destroy(request);
   admin().answer("create topic");
@@ -342,8 +362,8 @@ void KafkaBroker::delete_topic(const std::string& topic) {
 
 void KafkaBroker::grow_topic(const std::string& topic, int partitions) {
   std::array<char, 256> text{};
-  rd_kafka_NewPartitions_t* request =
-      rd_kafka_NewPartitions_new(topic.c_str(), static_cast<std::size_t>(partitions), text.data(), text.size());
+  rd_kafka_NewPartitions_t* request = rd_kafka_NewPartitions_new(
+      topic.c_str(), static_cast<std::size_t>(partitions), text.data(), text.size());
   if (request == nullptr) give_up(text.data());
   rd_kafka_CreatePartitions(admin().rk.get(), &request, 1, nullptr, admin().queue);
   rd_kafka_NewPartitions_destroy(request);
@@ -361,7 +381,8 @@ void KafkaBroker::delete_records(const std::string& topic, int partition, std::i
   admin().answer("delete records");
 }
 
-void KafkaBroker::produce(const std::string& topic, int partition, const std::vector<TestRecord>& records) {
+void KafkaBroker::produce(const std::string& topic, int partition,
+                          const std::vector<TestRecord>& records) {
   Delivery delivery;
   const Handle producer = make_producer(brokers_, &delivery, nullptr);
   put(producer.get(), topic, partition, records);
@@ -372,12 +393,13 @@ void KafkaBroker::produce(const std::string& topic, int partition, const std::ve
 void KafkaBroker::produce_numbers(const std::string& topic, int partition, int first, int count) {
   std::vector<TestRecord> records;
   records.reserve(static_cast<std::size_t>(count));
-  for (int i = 0; i < count; ++i) records.push_back({.key = std::nullopt, .value = std::to_string(first + i)});
+  for (int i = 0; i < count; ++i)
+    records.push_back({.key = std::nullopt, .value = std::to_string(first + i)});
   produce(topic, partition, records);
 }
 
-void KafkaBroker::produce_transaction(const std::string& topic, int partition, const std::vector<TestRecord>& records,
-                                      bool commit) {
+void KafkaBroker::produce_transaction(const std::string& topic, int partition,
+                                      const std::vector<TestRecord>& records, bool commit) {
   Delivery delivery;
   const Handle producer = make_producer(brokers_, &delivery, "test-transactions");
   throw_if(rd_kafka_init_transactions(producer.get(), kWaitMs), "init transactions");
@@ -390,35 +412,41 @@ void KafkaBroker::produce_transaction(const std::string& topic, int partition, c
 }
 
 std::optional<std::pair<std::int64_t, std::string>> KafkaBroker::committed(const std::string& group,
-                                                                           const std::string& topic, int partition) {
+                                                                           const std::string& topic,
+                                                                           int partition) {
   rd_kafka_conf_t* conf = rd_kafka_conf_new();
   set(conf, "bootstrap.servers", brokers_);
   set(conf, "group.id", group);
   set(conf, "log_level", "0");
   const Handle rk = make_handle(RD_KAFKA_CONSUMER, conf);
   rd_kafka_topic_partition_list_t* list = rd_kafka_topic_partition_list_new(1);
-  const rd_kafka_topic_partition_t* entry = rd_kafka_topic_partition_list_add(list, topic.c_str(), partition);
+  const rd_kafka_topic_partition_t* entry =
+      rd_kafka_topic_partition_list_add(list, topic.c_str(), partition);
   const rd_kafka_resp_err_t err = rd_kafka_committed(rk.get(), list, kWaitMs);
   std::optional<std::pair<std::int64_t, std::string>> found;
   if (err == RD_KAFKA_RESP_ERR_NO_ERROR && entry->offset >= 0) {
     found.emplace(entry->offset, entry->metadata_size == 0
                                      ? std::string()
-                                     : std::string(static_cast<const char*>(entry->metadata), entry->metadata_size));
+                                     : std::string(static_cast<const char*>(entry->metadata),
+                                                   entry->metadata_size));
   }
   rd_kafka_topic_partition_list_destroy(list);
-  if (err != RD_KAFKA_RESP_ERR_NO_ERROR) give_up(std::string("committed: ") + rd_kafka_err2str(err));
+  if (err != RD_KAFKA_RESP_ERR_NO_ERROR)
+    give_up(std::string("committed: ") + rd_kafka_err2str(err));
   return found;
 }
 
-bool KafkaBroker::commit_from_outside(const std::string& group, const std::string& topic, int partition,
-                                      std::int64_t offset, const std::string& metadata) {
+bool KafkaBroker::commit_from_outside(const std::string& group, const std::string& topic,
+                                      int partition, std::int64_t offset,
+                                      const std::string& metadata) {
   rd_kafka_conf_t* conf = rd_kafka_conf_new();
   set(conf, "bootstrap.servers", brokers_);
   set(conf, "group.id", group);
   set(conf, "log_level", "0");
   const Handle rk = make_handle(RD_KAFKA_CONSUMER, conf);
   rd_kafka_topic_partition_list_t* list = rd_kafka_topic_partition_list_new(1);
-  rd_kafka_topic_partition_t* entry = rd_kafka_topic_partition_list_add(list, topic.c_str(), partition);
+  rd_kafka_topic_partition_t* entry =
+      rd_kafka_topic_partition_list_add(list, topic.c_str(), partition);
   entry->offset = offset;
   if (!metadata.empty()) {
     entry->metadata = std::malloc(metadata.size());

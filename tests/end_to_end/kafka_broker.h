@@ -1,5 +1,6 @@
-// A real Apache Kafka broker (3.9.1, KRaft, one node, 127.0.0.1) for end-to-end tests, with what tests need to do to it.
-// Its jars come from Maven Central by tests/end_to_end/peers.sh; a machine without java or mvn fails the tests.
+// A real Apache Kafka broker (3.9.1, KRaft, one node, 127.0.0.1) for end-to-end tests, with what
+// tests need to do to it. Its jars come from Maven Central by tests/end_to_end/peers.sh; a machine
+// without java or mvn fails the tests.
 #pragma once
 
 #include <sys/types.h>
@@ -14,16 +15,18 @@
 
 namespace millrace {
 
-/// One record to put into a topic. No key and no value (a tombstone) are not the same as empty ones.
+/// One record to put into a topic. No key and no value (a tombstone) are not the same as empty
+/// ones.
 struct TestRecord {
   std::optional<std::string> key{};
   std::optional<std::string> value{};
   std::int64_t arrived_ms = 0;  // 0: now
 };
 
-/// Owns a broker process and its folder; both go with the object, and the process also goes when the test program dies.
-/// Everything throws std::runtime_error with the reason when it does not work within its limit (20 s unless said):
-/// GoogleTest turns that into a failed test. Threads: one.
+/// Owns a broker process and its folder; both go with the object, and the process also goes when
+/// the test program dies. Everything throws std::runtime_error with the reason when it does not
+/// work within its limit (20 s unless said): GoogleTest turns that into a failed test. Threads:
+/// one.
 class KafkaBroker {
  public:
   /// Starts one (about 1.5 s).
@@ -32,7 +35,8 @@ class KafkaBroker {
   KafkaBroker(const KafkaBroker&) = delete;
   KafkaBroker& operator=(const KafkaBroker&) = delete;
 
-  /// The one of this test program, started at first use. Name topics and groups per test, and leave it running.
+  /// The one of this test program, started at first use. Name topics and groups per test, and leave
+  /// it running.
   static KafkaBroker& shared();
 
   /// "127.0.0.1:port": the same for the whole life, also across restarts.
@@ -57,19 +61,22 @@ class KafkaBroker {
   /// DeleteRecords: the log of the partition then begins at `first_kept`.
   void delete_records(const std::string& topic, int partition, std::int64_t first_kept);
 
-  /// Writes in order with acks=all and returns when all are durable. `partition` -1: by key, as Java does.
+  /// Writes in order with acks=all and returns when all are durable. `partition` -1: by key, as
+  /// Java does.
   void produce(const std::string& topic, int partition, const std::vector<TestRecord>& records);
   /// "1" … as values, to one partition.
   void produce_numbers(const std::string& topic, int partition, int first, int count);
   /// One transaction; `commit` false aborts it.
-  void produce_transaction(const std::string& topic, int partition, const std::vector<TestRecord>& records, bool commit);
+  void produce_transaction(const std::string& topic, int partition,
+                           const std::vector<TestRecord>& records, bool commit);
 
   /// Offset and metadata that `group` has committed; nothing if it has none.
-  [[nodiscard]] std::optional<std::pair<std::int64_t, std::string>> committed(const std::string& group,
-                                                                              const std::string& topic, int partition);
-  /// Commits without being a member: the broker takes it only while the group is empty. True when taken.
-  bool commit_from_outside(const std::string& group, const std::string& topic, int partition, std::int64_t offset,
-                           const std::string& metadata);
+  [[nodiscard]] std::optional<std::pair<std::int64_t, std::string>> committed(
+      const std::string& group, const std::string& topic, int partition);
+  /// Commits without being a member: the broker takes it only while the group is empty. True when
+  /// taken.
+  bool commit_from_outside(const std::string& group, const std::string& topic, int partition,
+                           std::int64_t offset, const std::string& metadata);
 
   /// The file of a partition's first segment, for tests that damage it.
   [[nodiscard]] std::string segment_path(const std::string& topic, int partition) const;

@@ -1,5 +1,5 @@
-// The smallest pipeline there can be, for tests of KafkaSource: starts what is assigned, keeps what comes, commits how far
-// it is after every poll, and lets go when asked.
+// The smallest pipeline there can be, for tests of KafkaSource: starts what is assigned, keeps what
+// comes, commits how far it is after every poll, and lets go when asked.
 #pragma once
 
 #include <cstdint>
@@ -25,13 +25,13 @@ struct KafkaReader {
   struct Owned {
     Tenure tenure{};
     Position next{};
-    bool dirty = true;       // the anchor
+    bool dirty = true;  // the anchor
     bool committing = false;
     bool revoking = false;
   };
 
-  KafkaReader(const KafkaOptions& options, LiveLoop& where, Metrics& metrics, KafkaSourceLimits limits = {},
-              Log* log = nullptr)
+  KafkaReader(const KafkaOptions& options, LiveLoop& where, Metrics& metrics,
+              KafkaSourceLimits limits = {}, Log* log = nullptr)
       : loop(where), source(options, where, log == nullptr ? silent : *log, metrics, limits) {}
 
   /// One poll and what follows from it.
@@ -74,6 +74,10 @@ struct KafkaReader {
   void on(const Assigned& e) {
     assigned.push_back(e);
     const Position from = e.committed ? e.committed->position : e.start;
+    // What an earlier tenure read and could not commit is dropped: it comes again.
+    std::erase_if(got, [&](const Got& g) {
+      return g.partition == e.partition.value && Offset::of(g.offset) >= from.offset && losses > 0;
+    });
     parts[e.partition.value] = Owned{.tenure = e.tenure, .next = from, .dirty = !e.committed};
     if (starts) source.start(e.partition, e.tenure, from);
   }
@@ -85,7 +89,8 @@ struct KafkaReader {
     }
     for (const RecordRef& record : e.batch.records) {
       got.push_back({e.batch.partition.value, std::stoll(record.at.offset.digits),
-                     keep_text ? std::string(e.batch.text_of(record)) : std::string(), record.arrived_ms, record.tombstone});
+                     keep_text ? std::string(e.batch.text_of(record)) : std::string(),
+                     record.arrived_ms, record.tombstone});
       bytes += record.length;
       found->second.next = source.after(record.at);
     }
@@ -116,8 +121,10 @@ struct KafkaReader {
     source.close();
     return loop.run_until([this] { return source.closed(); }, [this] { turn(); }, limit);
   }
-  bool until(const std::function<bool()>& condition, std::chrono::milliseconds limit = std::chrono::seconds(20)) {
-    return loop.run_until(condition, [this] { turn(); }, limit);
+  bool until(const std::function<bool()>& condition,
+             std::chrono::milliseconds limit = std::chrono::seconds(20)) {
+    return loop.run_until(
+        condition, [this] { turn(); }, limit);
   }
 
   LiveLoop& loop;

@@ -1,5 +1,5 @@
-// A Loop for tests against real programs: real time, one thread for each piece of offloaded work. Runs only while the test
-// waits for something.
+// A Loop for tests against real programs: real time, one thread for each piece of offloaded work.
+// Runs only while the test waits for something.
 #pragma once
 
 #include <chrono>
@@ -14,7 +14,8 @@
 
 namespace millrace {
 
-/// Threads: the test's own, as the loop's. The destructor waits for the work that is under way and drops its `done`.
+/// Threads: the test's own, as the loop's. The destructor waits for the work that is under way and
+/// drops its `done`.
 class LiveLoop final : public Loop {
  public:
   LiveLoop() = default;
@@ -54,7 +55,8 @@ class LiveLoop final : public Loop {
     }
   }
 
-  /// Steps, and calls `each` every millisecond, until `condition` holds; false when it does not within `limit`.
+  /// Steps, and calls `each` every millisecond, until `condition` holds; false when it does not
+  /// within `limit`.
   bool run_until(const std::function<bool()>& condition, const std::function<void()>& each,
                  std::chrono::milliseconds limit = std::chrono::seconds(20)) {
     const Ticks end = now() + limit;

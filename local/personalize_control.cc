@@ -222,7 +222,8 @@ Answer PersonalizeService::Impl::control(std::string_view operation, const json&
     return refuse("ResourceNotFoundException", fmt::format("The given filter does not exist: {}",
                                                            input["filterArn"].get<std::string>()));
   }
-  if (operation.ends_with("TagResource") || operation == "ListTagsForResource") {
+  if (operation == "TagResource" || operation == "UntagResource" ||
+      operation == "ListTagsForResource") {
     return tag(operation, input, now);
   }
   const auto kind_of = [](std::string_view name) {

@@ -22,6 +22,7 @@ class ManualLoop final : public Loop {
     queue_.emplace(Key{std::max(when, now_), ++posted_}, std::move(task));
   }
   void offload(Task work, Task done) override {
+    if (drop_offloads_) return;
     post([work = std::move(work), done = std::move(done)] {
       work();
       done();
@@ -46,6 +47,9 @@ class ManualLoop final : public Loop {
     return true;
   }
 
+  /// From now on offloaded work never ends: a worker that hangs.
+  void drop_offloads(bool drop) { drop_offloads_ = drop; }
+
   void set_wall_start(WallTime start) { wall_start_ = start; }
 
  private:
@@ -62,6 +66,7 @@ class ManualLoop final : public Loop {
   Ticks now_{0};
   WallTime wall_start_ = wall_time_of_ms(1'795'000'000'000);
   std::uint64_t posted_ = 0;
+  bool drop_offloads_ = false;
   std::map<Key, Task> queue_{};
 };
 

@@ -193,7 +193,13 @@ Result<std::string> CycleRunner::create(CycleStep step) {
 }
 
 Status CycleRunner::after_create_error(CycleStep step, const Error& error) {
-  if (error.code == "ResourceAlreadyExistsException") return recover(step);
+  if (error.code == "ResourceAlreadyExistsException" && step != CycleStep::campaign) {
+    auto arn = find_existing(step);
+    if (arn) return adopt(step, std::move(*arn));
+    if (arn.error().kind == ErrorKind::refused)
+      return fail_step(step, arn.error().message, ErrorKind::refused);
+    return wait(step, error.message);  // not visible yet: the next turn looks again
+  }
   // Nothing was made, or nobody knows: the next turn looks before it calls again.
   if (error.retryable() || error.code == "ResourceInUseException") return wait(step, error.message);
   return fail_step(step, error.message, error.kind);

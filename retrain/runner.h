@@ -19,7 +19,7 @@
 
 namespace millrace {
 
-struct CompactRequest {
+struct CycleCompaction {
   std::string run_id{};  // the compaction's too: called again with it, it finishes what it began
   bool incremental = false;
   std::vector<std::string> schema_columns{};  // of the dataset, in order
@@ -47,7 +47,7 @@ class CycleRunner {
     Pause& pause;
     const Log& log;
     std::function<WallTime()> wall_time{};
-    std::function<Result<CompactedCsv>(const CompactRequest&)> compact{};
+    std::function<Result<CompactedCsv>(const CycleCompaction&)> compact{};
     /// Opens the CSV of this url, to read its users.
     std::function<Result<std::unique_ptr<ObjectReader>>(const std::string& url)> open_csv{};
     std::function<std::uint64_t()> chance{};                     // for run ids

@@ -57,7 +57,7 @@ class Process final {
                  .pause = pause_,
                  .log = log_,
                  .wall_time = [this] { return now(); },
-                 .compact = [this](const CompactRequest& request) -> Result<CompactedCsv> {
+                 .compact = [this](const CycleCompaction& request) -> Result<CompactedCsv> {
                    if (auto alive = request.keep_alive(); !alive) return fail(alive.error());
                    seen = request;
                    ++world_.compactions;
@@ -77,7 +77,7 @@ class Process final {
   }
 
   bool dead = false;
-  CompactRequest seen{};
+  CycleCompaction seen{};
 
  private:
   WallTime now() const { return wall_time_of_ms(world_.now_ms); }
@@ -363,6 +363,19 @@ TEST(CycleRunner, AJobOfOurNameThatIsNotOursIsNotAdopted) {
   ASSERT_FALSE(state.has_value());
   EXPECT_EQ(state.error().kind, ErrorKind::refused);
   EXPECT_NE(state.error().message.find("somebody else made it"), std::string::npos);
+}
+
+TEST(CycleRunner, AJobThatExistsButCannotBeSeenYetIsWaitedFor) {
+  World world;
+  bool lost = false;
+  world.personalize.after = [&](const std::string& called) -> std::optional<Error> {
+    if (called != "CreateDatasetImportJob" || std::exchange(lost, true)) return std::nullopt;
+    world.personalize.refusals["DescribeDatasetImportJob"] = {
+        "ResourceNotFoundException", "ResourceNotFoundException", "ResourceNotFoundException"};
+    return Error{ErrorKind::ambiguous, "reply lost"};
+  };
+  ASSERT_TRUE(Process(world, full_options()).run().has_value());
+  expect_each_call_once(world);
 }
 
 TEST(CycleRunner, AMissingPermissionStopsAndCanBeResumed) {

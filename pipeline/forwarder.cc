@@ -75,7 +75,9 @@ void Forwarder::pump() {
     end(fail(std::move(events.error())));
     return;
   }
-  const bool busy = !events->empty();
+  const bool busy = std::any_of(events->begin(), events->end(), [](const SourceEvent& event) {
+    return std::holds_alternative<Records>(event);
+  });
   for (auto& event : *events) {
     std::visit([this](auto& one) { handle(std::move(one)); }, event);
   }

@@ -252,11 +252,16 @@ void PersonalizeSink::refused(Delivery& delivery) {
     next_range(delivery, false);
     return;
   }
-  next_range(delivery, true);
+  // Before anything was accepted only its neighbours can prove that it alone is at fault. Later
+  // others can, and then the order of the user's events is worth more than half a second.
+  if (accepted_started_ == 0) {
+    next_range(delivery, true);
+  } else {
+    wait(delivery, std::max<Ticks>(kSecondOpinion, delay_after(error, delivery.retries++)));
+  }
 }
 
-// The range at hand is over, or held until the others have been tried: an accepted neighbour is
-// the proof that it alone is at fault.
+// The range at hand is over, or held until the others have been tried.
 void PersonalizeSink::next_range(Delivery& delivery, bool hold) {
   if (hold) delivery.held.push_back(delivery.ranges.back());
   delivery.ranges.pop_back();

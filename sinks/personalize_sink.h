@@ -54,6 +54,9 @@ struct EventOutcome {
 /// - A wrong setting is not poison: while no call was accepted since the start, or after a hundred
 ///   refusals in a row from different users, and all refusals say the same, nothing is given up;
 ///   refused deliveries wait, and trouble() names the tracking id and the schema.
+///   (Until the first accepted call, the neighbours of an event refused alone are tried before it
+///   is tried again: should the setting be mended in that moment, it follows them. The next group
+///   of its user waits.)
 /// - denied and everything else: nothing is settled; again for ever, slowly, and trouble() says so.
 ///
 /// Events that break a limit of PutEvents (sinks/sent_fields.h) are refused without being sent.

@@ -230,7 +230,6 @@ struct KafkaSource::State : std::enable_shared_from_this<State> {
     Error error{};
     int rank = 0;
     Ticks since{0};
-    std::optional<Ticks> logged_at{};
   };
 
   enum class Purpose { assignment, range, watch };
@@ -255,6 +254,11 @@ struct KafkaSource::State : std::enable_shared_from_this<State> {
   Phase phase = Phase::sizing;
   std::optional<Error> final_error{};
   std::optional<Trouble> trouble{};
+  std::optional<Error>
+      commit_denied{};  // reading goes on meanwhile: only a commit that is written clears it
+  std::optional<Ticks> trouble_logged_at{};
+  int trouble_logged_rank = 0;
+  bool trouble_told = false;
   bool connected_once = false;
   bool sizing_asked = false;
   Ticks sizing_not_before{0};
@@ -318,10 +322,7 @@ struct KafkaSource::State : std::enable_shared_from_this<State> {
   void report(Error error, int rank) {
     if (trouble && trouble->rank > rank) return;
     const Ticks since = trouble ? trouble->since : loop.now();
-    const auto logged_at =
-        trouble && trouble->error.code == error.code ? trouble->logged_at : std::nullopt;
-    trouble =
-        Trouble{.error = std::move(error), .rank = rank, .since = since, .logged_at = logged_at};
+    trouble = Trouble{.error = std::move(error), .rank = rank, .since = since};
   }
 
   // Brokers close idle connections and coordinators move: only what lasts is worth a line.
@@ -329,11 +330,16 @@ struct KafkaSource::State : std::enable_shared_from_this<State> {
     return t.rank == 3 || !connected_once || loop.now() - t.since >= limits.trouble_patience;
   }
 
+  // At most one line in a while, also when trouble comes and goes, but at once when it names a
+  // better cause.
   void log_trouble() {
     if (!trouble || !worth_telling(*trouble)) return;
-    if (trouble->logged_at && loop.now() - *trouble->logged_at < limits.trouble_log_interval)
-      return;
-    trouble->logged_at = loop.now();
+    const bool recent =
+        trouble_logged_at && loop.now() - *trouble_logged_at < limits.trouble_log_interval;
+    if (recent && trouble->rank <= trouble_logged_rank) return;
+    trouble_logged_at = loop.now();
+    trouble_logged_rank = trouble->rank;
+    trouble_told = true;
     log.warn("kafka source waits",
              {{"error", trouble->error.message}, {"code", trouble->error.code}});
   }
@@ -341,8 +347,9 @@ struct KafkaSource::State : std::enable_shared_from_this<State> {
   void worked() {
     connected_once = true;
     if (!trouble) return;
-    if (trouble->logged_at)
+    if (trouble_told)
       log.info("kafka source goes on", {{"topic", options.topic}, {"group", options.group}});
+    trouble_told = false;
     trouble.reset();
   }
 
@@ -1006,6 +1013,7 @@ struct KafkaSource::State : std::enable_shared_from_this<State> {
     switch (judge_commit(err)) {
       case CommitVerdict::written: {
         worked();
+        commit_denied.reset();
         while (!partition.arrivals.empty() && partition.arrivals.front().first <= commit.offset)
           partition.arrivals.pop_front();
         partition.committed =
@@ -1016,6 +1024,8 @@ struct KafkaSource::State : std::enable_shared_from_this<State> {
       case CommitVerdict::again:
       case CommitVerdict::denied: {
         report(fault);
+        if (judge_commit(err) == CommitVerdict::denied)
+          commit_denied = explain_kafka(fault, place());
         commit_retries.add();
         commit.sent_as = 0;
         commit.not_before =
@@ -1204,6 +1214,8 @@ SourceStatus KafkaSource::status() const {
     status.trouble = state_->final_error;
   } else if (state_->trouble && state_->worth_telling(*state_->trouble)) {
     status.trouble = state_->trouble->error;
+  } else {
+    status.trouble = state_->commit_denied;
   }
   const std::int64_t now_ms = unix_ms(state_->loop.wall_time());
   for (const auto& [number, partition] : state_->partitions) {

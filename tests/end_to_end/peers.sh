@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Fetches the programs of others that the end-to-end tests talk to, checks their hashes, and prints the folder they are in.
 #   tests/end_to_end/peers.sh kafka     Apache Kafka 3.9.1 (needs java 17 and mvn)
+#   tests/end_to_end/peers.sh python    boto3 and the AWS CLI in a virtual environment (needs python3-venv)
 # They live in $MILLRACE_PEERS, or else in build/peers. What is already there and whole is left alone.
 set -euo pipefail
 export LC_ALL=C
@@ -70,7 +71,23 @@ kafka() {
   echo "$dir"
 }
 
+python() {
+  local dir=$peers/python
+  mkdir -p "$dir"
+  exec 9>"$dir/lock"
+  flock 9
+  if ! cmp -s "$dir/whole" "$here/requirements.txt"; then
+    need python3 python3-venv
+    rm -rf "$dir/venv"
+    python3 -m venv "$dir/venv" >&2 || { echo "peers.sh: no virtual environment: apt-get install python3-venv" >&2; exit 1; }
+    "$dir/venv/bin/pip" install --quiet --disable-pip-version-check --require-hashes -r "$here/requirements.txt" >&2
+    cp "$here/requirements.txt" "$dir/whole"
+  fi
+  echo "$dir/venv"
+}
+
 case ${1:-} in
   kafka) kafka ;;
-  *) sed -n '2,4s/^# //p' "$0" >&2; exit 2 ;;
+  python) python ;;
+  *) sed -n '2,5s/^# //p' "$0" >&2; exit 2 ;;
 esac

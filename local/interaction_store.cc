@@ -192,15 +192,31 @@ void InteractionStore::add_streamed(const InteractionFields& fields) {
   ++changes_;
 }
 
-Result<bool> InteractionStore::stream(const InteractionFields& fields) {
-  if (!fields.event_id.empty() && seen_ids_.contains(fields.event_id)) return false;
-  if (log_) {
-    encode(fields, scratch_);
-    if (auto status = log_->append(scratch_); !status) return tl::unexpected(status.error());
+Result<std::size_t> InteractionStore::stream(std::span<const InteractionFields> events) {
+  std::vector<const InteractionFields*> used;
+  used.reserve(events.size());
+  for (const InteractionFields& one : events) {
+    const bool repeated =
+        !one.event_id.empty() &&
+        (seen_ids_.contains(one.event_id) ||
+         std::any_of(used.begin(), used.end(), [&](const InteractionFields* earlier) {
+           return earlier->event_id == one.event_id;
+         }));
+    if (!repeated) used.push_back(&one);
   }
-  if (!fields.event_id.empty()) seen_ids_.insert(fields.event_id);
-  add_streamed(fields);
-  return true;
+  if (log_) {
+    for (const InteractionFields* one : used) {
+      encode(*one, scratch_);
+      if (auto status = log_->append_later(scratch_); !status)
+        return tl::unexpected(status.error());
+    }
+    if (auto status = log_->flush(); !status) return tl::unexpected(status.error());
+  }
+  for (const InteractionFields* one : used) {
+    if (!one->event_id.empty()) seen_ids_.insert(one->event_id);
+    add_streamed(*one);
+  }
+  return used.size();
 }
 
 void InteractionStore::add_bulk(const InteractionFields& fields) {

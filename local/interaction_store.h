@@ -8,6 +8,7 @@
 #include <filesystem>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -66,9 +67,9 @@ class InteractionStore {
   static Result<std::unique_ptr<InteractionStore>> open(const std::filesystem::path& folder,
                                                         const std::vector<std::string>& bulk_files);
 
-  /// A streamed event. False: its event id was there before, so it is not used again. An error
-  /// (full disk) leaves the store as it was.
-  Result<bool> stream(const InteractionFields& fields);
+  /// Streamed events, all or none; how many of them are used: not those whose event id was there
+  /// before. An error (full disk) leaves the store as it was.
+  Result<std::size_t> stream(std::span<const InteractionFields> events);
 
   void add_bulk(const InteractionFields& fields);
 

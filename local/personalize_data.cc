@@ -3,6 +3,7 @@
 #include <simdjson.h>
 
 #include <cmath>
+#include <span>
 
 #include "local/personalize_impl.h"
 #include "local/personalize_import.h"
@@ -24,15 +25,25 @@ std::size_t characters(std::string_view utf8) {
   return count;
 }
 
-tl::unexpected<ApiError> broken(std::string_view path, std::string_view constraint) {
+/// Where a member stands; words are made of it only when something is wrong there.
+struct Path {
+  std::string_view member{};
+  std::size_t event = 0;  // from 1; 0: not inside of an event
+
+  [[nodiscard]] std::string text() const {
+    return event == 0 ? std::string(member) : fmt::format("eventList.{}.member.{}", event, member);
+  }
+};
+
+tl::unexpected<ApiError> broken(const Path& path, std::string_view constraint) {
   return invalid_input(
       fmt::format("1 validation error detected: Value at '{}' failed to satisfy constraint: Member "
                   "must {}",
-                  path, constraint));
+                  path.text(), constraint));
 }
 
 /// A text of 1 to `most` characters; `into` stays empty when the member is null.
-tl::expected<void, ApiError> read_text(const dom::element& value, std::string_view path,
+tl::expected<void, ApiError> read_text(const dom::element& value, const Path& path,
                                        std::size_t most, std::string_view& into) {
   if (value.is_null()) return {};
   if (value.get_string().get(into) != simdjson::SUCCESS) return broken(path, "be a string");
@@ -55,7 +66,7 @@ struct IncomingEvent {
   std::optional<double> sent_at{};
 };
 
-tl::expected<void, ApiError> read_impression(const dom::element& value, const std::string& path,
+tl::expected<void, ApiError> read_impression(const dom::element& value, const Path& path,
                                              std::string& into) {
   dom::array items;
   if (value.is_null()) return {};
@@ -76,12 +87,10 @@ tl::expected<void, ApiError> read_impression(const dom::element& value, const st
 
 tl::expected<void, ApiError> read_event(const dom::element& value, std::size_t number,
                                         IncomingEvent& event) {
-  const auto path = [&](std::string_view member) {
-    return fmt::format("eventList.{}.member.{}", number, member);
-  };
+  const auto path = [&](std::string_view member) { return Path{member, number}; };
   dom::object members;
   if (value.get_object().get(members) != simdjson::SUCCESS) {
-    return broken(fmt::format("eventList.{}.member", number), "be a structure");
+    return broken(Path{"", number}, "be a structure");
   }
   for (const auto [key, member] : members) {
     tl::expected<void, ApiError> good;
@@ -111,7 +120,7 @@ tl::expected<void, ApiError> read_event(const dom::element& value, std::size_t n
       }
       for (const auto [inner, source] : attribution) {
         if (inner != "eventAttributionSource") {
-          return invalid_input(fmt::format("Unknown member '{}.{}'", path(key), inner));
+          return invalid_input(fmt::format("Unknown member '{}.{}'", path(key).text(), inner));
         }
         good = read_text(source, path("metricAttribution.eventAttributionSource"), 1024,
                          event.attribution);
@@ -121,7 +130,7 @@ tl::expected<void, ApiError> read_event(const dom::element& value, std::size_t n
         return broken(path("metricAttribution.eventAttributionSource"), "not be null");
       }
     } else {
-      return invalid_input(fmt::format("Unknown member '{}'", path(key)));
+      return invalid_input(fmt::format("Unknown member '{}'", path(key).text()));
     }
     if (!good) return good;
   }
@@ -198,31 +207,33 @@ tl::expected<void, ApiError> PersonalizeService::Impl::put_events(const std::str
   for (const auto [key, value] : members) {
     tl::expected<void, ApiError> good;
     if (key == "trackingId") {
-      good = read_text(value, "trackingId", 256, tracking_id);
+      good = read_text(value, Path{"trackingId"}, 256, tracking_id);
     } else if (key == "userId") {
-      good = read_text(value, "userId", 256, user_id);
+      good = read_text(value, Path{"userId"}, 256, user_id);
     } else if (key == "sessionId") {
-      good = read_text(value, "sessionId", 256, session_id);
+      good = read_text(value, Path{"sessionId"}, 256, session_id);
     } else if (key == "eventList") {
-      if (value.get_array().get(list) != simdjson::SUCCESS) return broken("eventList", "be a list");
+      if (value.get_array().get(list) != simdjson::SUCCESS)
+        return broken(Path{"eventList"}, "be a list");
       listed_events = true;
     } else {
       return invalid_input(fmt::format("Unknown member '{}'", key));
     }
     if (!good) return good;
   }
-  if (tracking_id.empty()) return broken("trackingId", "not be null");
-  if (session_id.empty()) return broken("sessionId", "not be null");
-  if (!listed_events) return broken("eventList", "not be null");
+  if (tracking_id.empty()) return broken(Path{"trackingId"}, "not be null");
+  if (session_id.empty()) return broken(Path{"sessionId"}, "not be null");
+  if (!listed_events) return broken(Path{"eventList"}, "not be null");
 
   std::array<IncomingEvent, kEventsMax> events;
   std::size_t count = 0;
   for (const dom::element value : list) {
-    if (count == kEventsMax) return broken("eventList", "have length less than or equal to 10");
+    if (count == kEventsMax)
+      return broken(Path{"eventList"}, "have length less than or equal to 10");
     if (auto good = read_event(value, count + 1, events[count]); !good) return good;
     ++count;
   }
-  if (count == 0) return broken("eventList", "have length greater than or equal to 1");
+  if (count == 0) return broken(Path{"eventList"}, "have length greater than or equal to 1");
 
   const std::lock_guard lock(mutex_);
   const std::int64_t now = now_ms();
@@ -250,14 +261,12 @@ tl::expected<void, ApiError> PersonalizeService::Impl::put_events(const std::str
   std::array<std::string, kEventsMax> old_items;
   for (std::size_t i = 0; i < count; ++i) {
     IncomingEvent& event = events[i];
-    const auto path = [&](std::string_view member) {
-      return fmt::format("eventList.{}.member.{}", i + 1, member);
-    };
+    const auto path = [&](std::string_view member) { return Path{member, i + 1}; };
     if (!(*event.sent_at >= 0) ||
         (options_.seconds_only && *event.sent_at > static_cast<double>(kSecondsMax)) ||
         *event.sent_at > 9e15) {
       return invalid_input(fmt::format("Value at '{}' is not a time in seconds since 1970: {}",
-                                       path("sentAt"), *event.sent_at));
+                                       path("sentAt").text(), *event.sent_at));
     }
     dom::object properties;
     bool has_properties = false;
@@ -356,11 +365,9 @@ tl::expected<void, ApiError> PersonalizeService::Impl::put_events(const std::str
                               options_.interactions_max),
                   503);
   }
-  for (std::size_t i = 0; i < count; ++i) {
-    const auto used = dataset.store->stream(rows[i]);
-    if (!used) return refuse("ServiceUnavailable", used.error().message, 503);
-    if (!*used) ++counts_.repeated;
-  }
+  const auto used = dataset.store->stream(std::span(rows).first(count));
+  if (!used) return refuse("ServiceUnavailable", used.error().message, 503);
+  counts_.repeated += count - *used;
   ++counts_.calls;
   counts_.events += count;
   return {};
@@ -379,10 +386,10 @@ Answer PersonalizeService::Impl::put_records(const std::string& body, std::strin
     }
   }
   const auto arn = text_of(input, "datasetArn");
-  if (!arn) return broken("datasetArn", "not be null");
+  if (!arn) return broken(Path{"datasetArn"}, "not be null");
   if (!input.contains(list_member) || !input[list_member].is_array() ||
       input[list_member].empty() || input[list_member].size() > 10) {
-    return broken(list_member, "have between 1 and 10 entries");
+    return broken(Path{list_member}, "have between 1 and 10 entries");
   }
 
   const std::lock_guard lock(mutex_);
@@ -398,13 +405,13 @@ Answer PersonalizeService::Impl::put_records(const std::string& body, std::strin
   for (const json& record : input[list_member]) {
     const auto id = record.is_object() ? text_of(record, id_member) : std::nullopt;
     if (!id || id->empty() || characters(*id) > 256) {
-      return broken(id_member, "be a string of 1 to 256 characters");
+      return broken(Path{id_member}, "be a string of 1 to 256 characters");
     }
     json properties = json::object();
     if (record.contains("properties")) {
       const auto text = text_of(record, "properties");
       if (!text || text->size() > properties_max) {
-        return broken("properties", fmt::format("be a string of up to {}", properties_max));
+        return broken(Path{"properties"}, fmt::format("be a string of up to {}", properties_max));
       }
       properties = json::parse(*text, nullptr, false);
       if (!properties.is_object()) {
@@ -478,15 +485,17 @@ Answer PersonalizeService::Impl::recommendations(const std::string& body) {
   if (!campaign_arn) return invalid_input("A campaignArn must be provided");
   std::int64_t count = 25;
   if (input.contains("numResults") && !input["numResults"].is_null()) {
-    if (!input["numResults"].is_number_integer()) return broken("numResults", "be an integer");
+    if (!input["numResults"].is_number_integer())
+      return broken(Path{"numResults"}, "be an integer");
     count = input["numResults"].get<std::int64_t>();
-    if (count < 0 || count > 500) return broken("numResults", "have a value between 0 and 500");
+    if (count < 0 || count > 500)
+      return broken(Path{"numResults"}, "have a value between 0 and 500");
   }
   if (count == 0) count = 25;
   const auto user_id = text_of(input, "userId");
   const auto item_id = text_of(input, "itemId");
   if (user_id && characters(*user_id) > 256) {
-    return broken("userId", "have length less than or equal to 256");
+    return broken(Path{"userId"}, "have length less than or equal to 256");
   }
 
   std::shared_ptr<const Recommender> model;
@@ -533,17 +542,17 @@ Answer PersonalizeService::Impl::ranking(const std::string& body) {
   if (auto problem = unsupported(input)) return invalid_input(*problem);
   const auto campaign_arn = text_of(input, "campaignArn");
   const auto user_id = text_of(input, "userId");
-  if (!campaign_arn) return broken("campaignArn", "not be null");
-  if (!user_id) return broken("userId", "not be null");
+  if (!campaign_arn) return broken(Path{"campaignArn"}, "not be null");
+  if (!user_id) return broken(Path{"userId"}, "not be null");
   if (!input.contains("inputList") || !input["inputList"].is_array()) {
-    return broken("inputList", "not be null");
+    return broken(Path{"inputList"}, "not be null");
   }
   if (input["inputList"].size() > 500) {
-    return broken("inputList", "have length less than or equal to 500");
+    return broken(Path{"inputList"}, "have length less than or equal to 500");
   }
   std::vector<std::string> items;
   for (const json& item : input["inputList"]) {
-    if (!item.is_string()) return broken("inputList", "hold strings only");
+    if (!item.is_string()) return broken(Path{"inputList"}, "hold strings only");
     items.push_back(item.get<std::string>());
   }
   std::shared_ptr<const Recommender> model;

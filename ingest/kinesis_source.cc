@@ -263,12 +263,14 @@ class KinesisSource::State : public std::enable_shared_from_this<KinesisSource::
   std::uint32_t setup_failures_ = 0;
   PositionLease lease_{};
   bool renewing_ = false;
+  std::uint64_t renewals_ = 0;
   bool releasing_ = false;
   Ticks renewed_at_{};
   bool set_up_ = false;
   bool fresh_start_ = false;  // this process made the stream's entry
   bool listing_ = false;
   bool list_again_ = false;
+  std::uint64_t listings_ = 0;
   KinesisStreamEntry stream_{};
   std::int64_t retention_ms_ = 24 * kMsPerHour;
   std::map<std::string, Shard> shards_{};
@@ -344,9 +346,15 @@ void KinesisSource::State::take_lease(const PositionLease& seen) {
 void KinesisSource::State::renew_lease() {
   if (releasing_ || closed_) return;
   renewing_ = true;
+  const std::uint64_t number = ++renewals_;
+  // A call that never returns must not end the renewals; a second one recognises the first's work.
+  later(limits_.lease_age_max, [this, number] {
+    if (renewing_ && renewals_ == number) renew_lease();
+  });
   ask<Result<PositionLease>>(
       [&positions = positions_, lease = lease_] { return positions.renew(lease); },
-      [this](Result<PositionLease> renewed) {
+      [this, number](Result<PositionLease> renewed) {
+        if (renewals_ != number) return;
         renewing_ = false;
         if (renewed) {
           lease_ = *renewed;
@@ -646,6 +654,12 @@ void KinesisSource::State::list_again() {
     return;
   }
   listing_ = true;
+  const std::uint64_t number = ++listings_;
+  later(limits_.silence_max, [this, number] {
+    if (!listing_ || listings_ != number) return;
+    listing_ = false;
+    list_again();
+  });
   struct Listing {
     Result<KinesisStreamSummary> summary{};
     Result<std::vector<KinesisShard>> shards{};
@@ -657,7 +671,8 @@ void KinesisSource::State::list_again() {
         if (listing.summary) listing.shards = api.list_shards(stream);
         return listing;
       },
-      [this](Listing listing) {
+      [this, number](Listing listing) {
+        if (listings_ != number) return;
         listing_ = false;
         if (closing_ || final_error_) return;
         if (!listing.summary) {

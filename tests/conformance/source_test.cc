@@ -2,7 +2,9 @@
 #include <unistd.h>
 
 #include <filesystem>
+#include <fstream>
 
+#include "ingest/file_source.h"
 #include "tests/conformance/source_suite.h"
 #include "tests/ingest/kinesis_world.h"
 
@@ -42,6 +44,61 @@ class KinesisSourceWorld final : public SourceWorld {
   const bool in_a_file_;
   std::filesystem::path folder_{};
 };
+
+class FileSourceWorld final : public SourceWorld {
+ public:
+  FileSourceWorld() {
+    folder_ = std::filesystem::path(testing::TempDir()) / fmt::format("file-source-{}", getpid());
+    std::filesystem::remove_all(folder_);
+    std::filesystem::create_directories(folder_);
+    path_ = (folder_ / "events.ndjson").string();
+    std::ofstream{path_};
+  }
+  ~FileSourceWorld() override {
+    members_.clear();
+    std::filesystem::remove_all(folder_);
+  }
+
+  std::vector<std::string> partitions() const override { return {"0"}; }
+  void append(const std::string&, const std::string& text) override {
+    std::ofstream(path_, std::ios::app) << text << '\n';
+  }
+  Source& open(int member) override {
+    crash(member);
+    members_[member] = std::make_unique<Member>(objects_, path_, member);
+    return members_[member]->source;
+  }
+  void crash(int member) override { members_.erase(member); }
+  void freeze(int member, bool frozen) override { members_.at(member)->frozen = frozen; }
+  void step() override {
+    for (auto& [number, member] : members_) {
+      if (!member->frozen) member->loop.advance(20ms);
+    }
+  }
+  int steps_max() const override { return 1500; }
+
+ private:
+  struct Member {
+    Member(ObjectStore& objects, const std::string& path, int number)
+        : positions(objects, "file/"),
+          source({path}, positions, fmt::format("member-{}", number), loop, log, metrics) {}
+    ManualLoop loop{};
+    Log log{};
+    Metrics metrics{};
+    ObjectPositionStore positions;
+    FileSource source;
+    bool frozen = false;
+  };
+  std::filesystem::path folder_{};
+  std::string path_{};
+  MemoryObjectStore objects_{};
+  std::map<int, std::unique_ptr<Member>> members_{};
+};
+
+INSTANTIATE_TEST_SUITE_P(File, SourceSuite,
+                         testing::Values(SourceWorldParam{
+                             "OneFile", [] { return std::make_unique<FileSourceWorld>(); }}),
+                         [](const auto& world) { return world.param.name; });
 
 INSTANTIATE_TEST_SUITE_P(
     Kinesis, SourceSuite,

@@ -972,16 +972,21 @@ Answer<std::string> KinesisService::Streams::list_shards(const Arguments& in) {
   std::string name;
   std::int64_t expected_created_ms = -1;
   if (*token) {
-    if (*in.text("StreamName") || *in.text("StreamARN") || *exclusive) {
-      return invalid_argument(
-          "NextToken and StreamName, StreamARN or ExclusiveStartShardId cannot be provided "
-          "together.");
+    if (*exclusive) {
+      return invalid_argument("NextToken and ExclusiveStartShardId cannot be provided together.");
     }
     const auto fields = fields_of_token(**token);
     if (!fields || fields->size() != 7 || (*fields)[0] != "s1") {
       return invalid_argument("NextToken is not valid.");
     }
     name = (*fields)[1];
+    // The API Reference forbids a stream beside the token, and boto3's own paginator sends one: it
+    // passes when it is the token's.
+    if (*in.text("StreamName") || *in.text("StreamARN")) {
+      const auto named = name_in(in);
+      if (!named) return tl::unexpected(named.error());
+      if (*named != name) return invalid_argument("NextToken is of another stream.");
+    }
     expected_created_ms = whole_number((*fields)[2]).value_or(0);
     after = (*fields)[3];
     filter = (*fields)[4];

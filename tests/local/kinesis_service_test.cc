@@ -241,7 +241,7 @@ TEST_F(Kinesis, ListShardsPagesWithATokenThatExpires) {
     for (const std::string& id : ids_of(page.at("Shards"))) all.push_back(id);
   }
   EXPECT_EQ(all, ids_of(shards()));
-  EXPECT_EQ(refused("ListShards", {{"NextToken", first_token}, {"StreamName", "s"}}),
+  EXPECT_EQ(refused("ListShards", {{"NextToken", first_token}, {"StreamName", "other"}}),
             "InvalidArgumentException");
   clock_.advance(301s);
   EXPECT_EQ(refused("ListShards", {{"NextToken", first_token}}), "ExpiredNextTokenException");

@@ -30,14 +30,29 @@ struct CommandContext {
   const Log* log = nullptr;
   Log::Format log_format = Log::Format::text;
   RealPause* pause = nullptr;  // stopped by the first SIGINT or SIGTERM
-  /// Called once, on the signal thread, when the program is asked to stop; commands with loops set
-  /// it.
-  std::function<void(std::function<void()>)> on_stop{};
+  /// What the first stop signal runs, on the signal thread (at once when it has come already);
+  /// nothing clears it. Use OnStop.
+  std::function<void(std::function<void()>)> set_stop_task{};
   std::string program_path{};  // of this very binary, for child processes
 
   [[nodiscard]] bool stopping() const { return pause->stopped(); }
   /// Loads the configuration, prints its warnings to the log.
   [[nodiscard]] Result<Config> config() const;
+};
+
+/// While alive, a stop signal runs `task`, once, on the signal thread. One at a time.
+class OnStop {
+ public:
+  OnStop(CommandContext& context, std::function<void()> task) : context_(context) {
+    context_.set_stop_task(std::move(task));
+  }
+  /// Waits for a task that runs just now.
+  ~OnStop() { context_.set_stop_task(nullptr); }
+  OnStop(const OnStop&) = delete;
+  OnStop& operator=(const OnStop&) = delete;
+
+ private:
+  CommandContext& context_;
 };
 
 /// A parsed command line: what to run once CLI11 is through.

@@ -14,7 +14,9 @@
 namespace millrace {
 namespace {
 
-constexpr AddCommand kCommands[] = {add_template, add_later_commands};
+constexpr AddCommand kCommands[] = {add_run,     add_demo,     add_simulate,      add_backfill,
+                                    add_compact, add_retrain,  add_check,         add_status,
+                                    add_emulate, add_template, add_later_commands};
 
 std::optional<std::string> environment_variable(std::string_view name) {
   const char* const value =
@@ -29,36 +31,32 @@ std::string own_path() {
   return path;
 }
 
-// The tasks that end a command's loops; run at the first signal, or at once when that was earlier.
-class StopTasks {
+// What ends a command's loops: run at the first signal, or at once when that was earlier.
+class StopTask {
  public:
-  void add(std::function<void()> task) {
+  void set(std::function<void()> task) {
     const std::lock_guard lock(mutex_);
-    if (stopped_) {
-      task();
-    } else {
-      tasks_.push_back(std::move(task));
-    }
+    task_ = std::move(task);
+    if (stopped_ && task_) task_();
   }
   void run() {
     const std::lock_guard lock(mutex_);
     stopped_ = true;
-    for (const auto& task : tasks_) task();
-    tasks_.clear();
+    if (task_) task_();
   }
 
  private:
-  std::mutex mutex_{};
+  std::mutex mutex_{};  // held while the task runs, so that clearing it waits
   bool stopped_ = false;
-  std::vector<std::function<void()>> tasks_{};
+  std::function<void()> task_{};
 };
 
 int run_program(int argc, char** argv) {
   RealPause pause;
-  StopTasks stop_tasks;
+  StopTask stop_task;
   const Signals signals([&](int) {
     pause.stop();
-    stop_tasks.run();
+    stop_task.run();
   });
 
   CLI::App root(
@@ -112,7 +110,9 @@ int run_program(int argc, char** argv) {
   context.environment = environment_variable;
   context.log = &log;
   context.pause = &pause;
-  context.on_stop = [&stop_tasks](std::function<void()> task) { stop_tasks.add(std::move(task)); };
+  context.set_stop_task = [&stop_task](std::function<void()> task) {
+    stop_task.set(std::move(task));
+  };
   context.program_path = own_path();
   return static_cast<int>(chosen(context));
 }

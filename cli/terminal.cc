@@ -55,6 +55,11 @@ void Progress::clear() {
   shown_ = false;
 }
 
+void Progress::clear_line() {
+  const std::lock_guard lock(mutex_);
+  clear();
+}
+
 void Progress::show(std::string_view line) {
   const std::lock_guard lock(mutex_);
   if (!live_ && quiet_) return;

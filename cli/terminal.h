@@ -30,6 +30,8 @@ class Progress {
   void show(std::string_view line);
   /// A line that stays.
   void say(std::string_view line);
+  /// Takes the live line away, for what is printed next.
+  void clear_line();
   [[nodiscard]] bool live() const { return live_; }
 
  private:

@@ -558,6 +558,14 @@ std::vector<ConfigKey> make_keys() {
        .set = duration_into(
            [](Config & c) -> auto& { return retrain(c).options.at_most_every; }, kMs(0),
            kDays(365))});
+  add({.path = "retrain.poll_interval",
+       .type = Type::duration,
+       .default_text = "30s",
+       .about =
+           "Between two looks at a job's status; the service allows one a second of each kind.",
+       .set = duration_into(
+           [](Config & c) -> auto& { return retrain(c).options.poll_interval; }, kMs(100),
+           kMs(3'600'000))});
   add({.path = "retrain.dataset_arn",
        .about = "The Interactions dataset to import into.",
        .set = arn_into(

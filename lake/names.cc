@@ -376,13 +376,11 @@ std::string backfill(std::string_view source_id) {
 std::string backfill_rejects(std::string_view source_id) {
   return fmt::format("backfill-rejects/{}.ndjson.gz", source_id);
 }
-std::string kinesis_position(std::string_view stream, std::string_view pipeline,
-                             const PartitionId& shard) {
-  return fmt::format("kinesis/{}/{}/{}.json", log_in_names(stream), pipeline,
-                     escaped(shard.value, "_-"));
+std::string kinesis_positions(std::string_view stream, std::string_view pipeline) {
+  return fmt::format("kinesis/{}/{}/", log_in_names(stream), pipeline);
 }
-std::string file_position(std::string_view path, std::string_view pipeline) {
-  return fmt::format("file/{}/{}.json", log_in_names(path), pipeline);
+std::string file_positions(std::string_view path, std::string_view pipeline) {
+  return fmt::format("file/{}/{}/", log_in_names(path), pipeline);
 }
 
 }  // namespace state_keys

@@ -153,9 +153,9 @@ std::string past_cycle(std::string_view cycle_id);         // cycles/<id>.json
 std::string lock();                                        // lock.json
 std::string backfill(std::string_view source_id);          // backfills/<source id>.json
 std::string backfill_rejects(std::string_view source_id);  // backfill-rejects/<id>.ndjson.gz
-std::string kinesis_position(std::string_view stream, std::string_view pipeline,
-                             const PartitionId& shard);  // kinesis/<stream>/<pipeline>/<shard>.json
-std::string file_position(std::string_view path, std::string_view pipeline);
+std::string kinesis_positions(std::string_view stream,
+                              std::string_view pipeline);  // folder: kinesis/<stream>/<pipeline>/
+std::string file_positions(std::string_view path, std::string_view pipeline);  // file/<path>/…/
 
 inline constexpr std::string_view kManifests = "manifests/";
 inline constexpr std::string_view kReports = "reports/";

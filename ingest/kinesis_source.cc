@@ -1201,8 +1201,9 @@ void KinesisSource::State::close() {
 }
 
 void KinesisSource::State::finish_close() {
-  // The lease's tag must not change under the release.
   shards_.clear();
+  later(limits_.close_wait, [this] { closed_ = true; });
+  // The lease's tag must not change under the release.
   if (renewing_ || releasing_) return;
   releasing_ = true;
   ask<Status>([&positions = positions_, lease = lease_] { return positions.release(lease); },
@@ -1210,7 +1211,6 @@ void KinesisSource::State::finish_close() {
                 if (!released) trouble(released.error());
                 closed_ = true;
               });
-  later(limits_.close_wait, [this] { closed_ = true; });
 }
 
 bool KinesisSource::State::at_end() const {

@@ -64,6 +64,13 @@ std::uint16_t free_port() {
   return port;
 }
 
+// How to call this program from here: below the folder we are in, a short path.
+std::string shown_program(const std::string& path) {
+  std::error_code error;
+  const std::filesystem::path near = std::filesystem::proximate(path, error);
+  return error || near.empty() || *near.begin() == ".." ? path : near.string();
+}
+
 std::string file_text(const std::string& path) {
   std::ifstream file(path, std::ios::binary);
   std::ostringstream text;
@@ -82,7 +89,6 @@ std::string last_lines(const std::string& path, std::size_t count) {
   return out;
 }
 
-
 Json json_of(const OfflineMetrics& metrics) {
   return {{"coverage", metrics.coverage},
           {"mean_reciprocal_rank_at_25", metrics.mean_reciprocal_rank_at_25},
@@ -100,6 +106,7 @@ Demo::Demo(DemoOptions options, CommandContext& context)
     : options_(std::move(options)),
       context_(context),
       progress_(context.json),
+      services_log_(LogLevel::warn, context.log_format, stderr_writer()),
       local_context_(context) {
   local_context_.environment =
       [outer = context.environment](std::string_view name) -> std::optional<std::string> {
@@ -191,7 +198,7 @@ Status Demo::make_resources() {
   options.state_folder = folder_ / "services";
   options.region = kRegion;
   options.time_scale = kTimeScale;
-  auto services = LocalServices::start(std::move(options), *context_.log);
+  auto services = LocalServices::start(std::move(options), services_log_);
   if (!services) return tl::unexpected(services.error());
   services_ = std::move(*services);
 
@@ -273,6 +280,7 @@ Status Demo::write_configuration() {
       "  buffer: {{ size: 1MiB, interval: 3s }}\n"
       "compact:\n"
       "  output: \"file://{}\"\n"
+      "  columns: [USER_ID, ITEM_ID, TIMESTAMP, EVENT_TYPE] # so that `compact` asks no service\n"
       "retrain:\n"
       "  dataset_arn: \"{}\"\n"
       "  solution_arn: \"{}\"\n"
@@ -472,17 +480,17 @@ Status Demo::feed() {
   if (!lake) return tl::unexpected(lake.error());
   lake_ = *lake;
   const std::uint64_t records = produced_ + live_effect_events_;
-  const std::uint64_t in_model = distinct();
+  in_model_ = distinct();
   const std::uint64_t wanted = data_.live_distinct_events + live_effect_events_;
   kill_.doubled = lake_.lines - lake_.distinct;
   kill_.lost =
       (records > lake_.distinct + data_.live_refused ? records - lake_.distinct - data_.live_refused
                                                      : 0) +
-      (wanted > in_model ? wanted - in_model : 0);
+      (wanted > in_model_ ? wanted - in_model_ : 0);
   done(
       fmt::format("{} events to PutEvents and {} lines in the lake; killed with -9 at {}, back "
                   "after {:.2f} s: {} lost, {} doubled",
-                  grouped(in_model), grouped(lake_.lines), grouped(kill_.at), kill_.back_after_s,
+                  grouped(in_model_), grouped(lake_.lines), grouped(kill_.at), kill_.back_after_s,
                   kill_.lost, kill_.doubled));
   return {};
 }
@@ -681,7 +689,7 @@ std::string Demo::json() const {
   return Json({{"events_backfilled", rows_backfilled_},
                {"events_produced", produced_ + live_effect_events_},
                {"events_lake", lake_.lines},
-               {"events_personalize", data_.live_distinct_events + live_effect_events_ - 0},
+               {"events_personalize", in_model_},
                {"dead_lettered", dead_lettered_ + rows_rejected_},
                {"csv_rows", csv_rows_},
                {"csv_path", path("out/personalize_input.csv")},
@@ -720,6 +728,13 @@ void Demo::print_ending() const {
   fmt::print("\nThe retrain cycle, by the service's own statuses\n");
   for (const Step& step : timeline_)
     fmt::print("  {:16} {:20} {:6.1f} s\n", step.what, step.status, step.seconds);
+
+  double cycle_seconds = 0;
+  for (const Step& step : timeline_) cycle_seconds += step.seconds;
+  fmt::print(
+      "  {:16} {:20} {:6.1f} s    the usual state machine, with its two fixed waits of 20 minutes: "
+      "{:.0f} min\n",
+      "together", "", cycle_seconds, 40 + cycle_seconds / 60);
 
   fmt::print("\nRecommendations\n");
   for (const std::string& user : data_.users) {
@@ -771,13 +786,16 @@ void Demo::print_ending() const {
       "  ± lake.url, compact.output, the ARNs under retrain\n",
       kRegion, services_->url(), kRegion, kStream, kStream, tracking_id_);
 
+  // The service's address without its scheme.
+  const std::string listen = services_->url().substr(std::string_view("http://").size());
+  const std::string program = shown_program(context_.program_path);
   fmt::print(
       "\nTry next\n"
-      "  millrace emulate --state {}/services      # the same Personalize and Kinesis, for boto3 "
-      "and the AWS CLI\n"
-      "  millrace -c {}/millrace.yaml compact      # the CSV again, with its report\n"
-      "  millrace template config > millrace.yaml  # a file of your own\n",
-      options_.folder.string(), options_.folder.string());
+      "  {0} -c {1}/millrace.yaml compact      # the CSV again, with its report\n"
+      "  {0} emulate --state {1}/services --region {2} --listen {3}\n"
+      "      # the same Personalize and Kinesis: for boto3, the AWS CLI and this millrace.yaml\n"
+      "  {0} template config > millrace.yaml      # a file of your own\n",
+      program, options_.folder.string(), kRegion, listen);
 }
 
 }  // namespace millrace

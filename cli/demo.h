@@ -96,6 +96,7 @@ class Demo {
   std::vector<std::pair<std::string, double>> seconds_{};
   std::int64_t rss_kib_max_ = 0;
 
+  Log services_log_;  // of the embedded services: only what is wrong
   std::unique_ptr<LocalServices> services_{};
   CommandContext local_context_;  // ours, with the demo's keys in its environment
   std::unique_ptr<AwsStack> aws_{};
@@ -119,6 +120,7 @@ class Demo {
   std::uint64_t dead_lettered_ = 0;
   Kill kill_{};
   LakeCount lake_{};
+  std::uint64_t in_model_ = 0;  // distinct live events that PutEvents has taken
   std::vector<std::string> before_{};
   std::vector<std::string> after_{};
   std::vector<std::string> three_items_{};

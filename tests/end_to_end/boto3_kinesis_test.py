@@ -1,6 +1,6 @@
 """boto3 and the AWS CLI, unmodified, against the embedded Kinesis.
 
-Usage: boto3_kinesis_test.py PATH_TO_EMULATE_SERVER, run with the Python of `peers.sh python`.
+Usage: boto3_kinesis_test.py PATH_TO_MILLRACE, run with the Python of `peers.sh python`.
 """
 
 import os
@@ -10,16 +10,22 @@ import tempfile
 import time
 import unittest
 
+import json
+
 import boto3
 import botocore.exceptions
 from botocore.config import Config
 
-SERVER = None
+MILLRACE = None
 
 
 def start(folder):
-    process = subprocess.Popen([SERVER, folder], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    return process, process.stdout.readline().strip()
+    process = subprocess.Popen(
+        [MILLRACE, "--json", "emulate", "--listen", "127.0.0.1:0", "--region", "eu-west-1", "--state", folder],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    return process, json.loads(process.stdout.readline())["url"]
 
 
 def client_of(url, secret="millrace-local-secret", key="millrace"):
@@ -42,7 +48,6 @@ class Boto3Kinesis(unittest.TestCase):
     def tearDown(self):
         self.process.kill()
         self.process.wait()
-        self.process.stdin.close()
         self.process.stdout.close()
         self.folder.cleanup()
 
@@ -113,7 +118,6 @@ class Boto3Kinesis(unittest.TestCase):
         ]
         self.process.kill()
         self.process.wait()
-        self.process.stdin.close()
         self.process.stdout.close()
         self.process, self.url = start(self.folder.name)
         self.kinesis = client_of(self.url)
@@ -173,5 +177,5 @@ class Boto3Kinesis(unittest.TestCase):
 
 
 if __name__ == "__main__":
-    SERVER = os.path.abspath(sys.argv.pop(1))
+    MILLRACE = os.path.abspath(sys.argv.pop(1))
     unittest.main()

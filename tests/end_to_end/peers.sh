@@ -2,6 +2,7 @@
 # Fetches the programs of others that the end-to-end tests talk to, checks their hashes, and prints the folder they are in.
 #   tests/end_to_end/peers.sh kafka     Apache Kafka 3.9.1 (needs java 17 and mvn)
 #   tests/end_to_end/peers.sh python    boto3 and the AWS CLI in a virtual environment (needs python3-venv)
+#   tests/end_to_end/peers.sh all       both
 # They live in $MILLRACE_PEERS, or else in build/peers. What is already there and whole is left alone.
 set -euo pipefail
 export LC_ALL=C
@@ -89,5 +90,6 @@ python() {
 case ${1:-} in
   kafka) kafka ;;
   python) python ;;
-  *) sed -n '2,5s/^# //p' "$0" >&2; exit 2 ;;
+  all) (kafka) && (python) ;;
+  *) sed -n '2,6s/^# //p' "$0" >&2; exit 2 ;;
 esac

@@ -52,6 +52,18 @@ std::string shown_default(const ConfigKey& key) {
   return fmt::format("`{}`", key.default_text);
 }
 
+// Outside of code, Markdown takes <group> for a tag and | for the next cell.
+std::string escaped(std::string_view text) {
+  std::string out;
+  bool code = false;
+  for (const char c : text) {
+    if (c == '`') code = !code;
+    if (c == '|' || (c == '<' && !code)) out += '\\';
+    out += c;
+  }
+  return out;
+}
+
 }  // namespace
 
 std::string config_reference_markdown() {
@@ -63,7 +75,8 @@ std::string config_reference_markdown() {
     const std::string takes = key.type == Type::choice
                                   ? fmt::format("`{}`", fmt::join(key.choices, "` `"))
                                   : std::string(name_of(key.type));
-    out += fmt::format("| `{}` | {} | {} | {} |\n", key.path, takes, shown_default(key), key.about);
+    out += fmt::format("| `{}` | {} | {} | {} |\n", key.path, takes, shown_default(key),
+                       escaped(key.about));
   }
   return out;
 }

@@ -117,8 +117,8 @@ void add_simulate(CLI::App& root, RunCommand& chosen) {
   auto arguments = std::make_shared<SimulateArguments>();
   CLI::App* const command =
       root.add_subcommand("simulate",
-                          "An app's traffic into the configured Kafka topic, Kinesis stream or "
-                          "file: a data set, or invented users");
+                          "An app's traffic into the configured Kafka topic or Kinesis stream: a "
+                          "data set, or invented users");
   command->add_option("file", arguments->file,
                       "History to replay in its own order (formats as for backfill); without one, "
                       "users are invented");

@@ -32,6 +32,8 @@ CutLayout layout_of(const LakeOptions& lake) {
 // The objects of our log that the lake holds, by partition. Filled elsewhere, read on the loop.
 struct Archiver::Survey {
   std::string log{};
+  Prefix prefix;
+  Prefix error_prefix;
   std::vector<std::string> heads{};  // of the keys to look through
   std::map<std::string, Found> found{};
   Status answer{};
@@ -52,8 +54,17 @@ struct Archiver::Survey {
   }
 
   void note(const std::string& key) {
-    const auto cut = parse_cut_key(key);
-    if (!cut || cut->object.log != log) return;
+    auto cut = parse_cut_key(key);
+    if (!cut) return;
+    if (cut->object.log != log) {
+      // A prefix that does not end in a slash is glued to the name, and reads as a part of it.
+      const std::string head = cut->dead_letters
+                                   ? error_prefix.evaluate(cut->object.hour, kProcessingFailed)
+                                   : prefix.evaluate(cut->object.hour);
+      if (key.compare(0, head.size(), head) != 0) return;
+      cut = parse_cut_key(key.substr(head.size()));
+      if (!cut || cut->object.log != log) return;
+    }
     Found& found_here = found[cut->object.partition];
     ++found_here.objects;
     if (found_here.incarnation.empty() || cut->object.to > found_here.newest) {
@@ -342,9 +353,10 @@ void Archiver::collect(Partition& partition) {
 void Archiver::survey() {
   if (surveying_) return;  // the partition is looked up in the next one
   surveying_ = true;
-  const auto survey = std::make_shared<Survey>();
-  survey->log = log_in_names(source_.log_name());
   const ObjectMaker& maker = *makers_.front();
+  const auto survey = std::make_shared<Survey>(Survey{.log = log_in_names(source_.log_name()),
+                                                      .prefix = maker.prefix(),
+                                                      .error_prefix = maker.error_prefix()});
   survey->heads = {maker.prefix().fixed_head(), maker.error_prefix().fixed_head()};
   std::sort(survey->heads.begin(), survey->heads.end());
   // A head that begins with the other is looked through with it.

@@ -25,7 +25,7 @@ struct PipelineOptions {
   Ticks drain_deadline =
       25s;  // SIGTERM: what is not settled by then is left uncommitted (safe: read again)
   bool until_end = false;           // run --until-end
-  std::size_t open_hours_max = 25;  // per partition: one more open hour forces a cut
+  std::size_t open_hours_max = 24;  // per partition: the 25th open hour forces a cut
   std::size_t uploads_max = 8;      // of the archiver, at a time; one of a partition
   Ticks slow_retry =
       30s;  // between tries of what a person must mend (a permission, a wrong object)

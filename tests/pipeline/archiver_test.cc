@@ -154,6 +154,18 @@ TEST_F(ArchiverTest, OneCutTakesAllOpenHoursAndOneHourTooManyForcesIt) {
   EXPECT_EQ(keys("lake/1970/01/01/00/").size(), 1u);  // no time: hour 0
 }
 
+TEST_F(ArchiverTest, TheTwentyFifthOpenHourForcesACut) {
+  for (int hour = 0; hour < 24; ++hour) append(1, "0", kArrived + hour * kHour);
+  start();
+  loop->advance(1s);
+  EXPECT_EQ(keys().size(), 0u);
+  append(1, "0", kArrived + 24 * kHour);
+  loop->advance(1s);
+  EXPECT_EQ(log.committed("0"), 24);
+  EXPECT_EQ(keys().size(), 24u);
+  EXPECT_EQ(flushes("hours"), 1);
+}
+
 TEST_F(ArchiverTest, PoisonIsDeadLetteredInsideItsCutAndBooksAddUp) {
   append(1);
   log.append("0", "not JSON", kArrived);
@@ -228,6 +240,33 @@ TEST_F(ArchiverTest, RefusesALogWithoutPositionWhoseObjectsAreInTheLake) {
   start();
   ASSERT_TRUE(runs_until_committed(5));
   EXPECT_EQ(note().books.read, 5u);
+}
+
+// Prefixes are concatenated plainly: without a slash at its end the template is a part of the name.
+TEST_F(ArchiverTest, FindsObjectsWhoseNamesAreGluedToThePrefix) {
+  for (const std::string prefix :
+       {"lake-", "lake/!{timestamp:yyyy/MM/dd/HH}", "my-!{timestamp:yyyy}-"}) {
+    lake.prefix = prefix;
+    lake.error_prefix = "errors/!{firehose:error-output-type}-!{timestamp:HH}";
+    for (const std::string record : {"{}", "poison"}) {
+      log = FakeLog{};
+      for (const std::string& key : keys()) ASSERT_TRUE(memory.remove(key));
+      log.append("0", record, kArrived);
+      start();
+      ASSERT_TRUE(runs_until_committed(1));
+      ASSERT_EQ(keys().size(), 1u);
+      log.partitions.at(PartitionId{"0"}).committed.reset();
+      start();
+      EXPECT_NE(refusal().find("up to position 1"), std::string::npos) << keys().front();
+    }
+    // Another log's objects under the same prefix are not ours.
+    const std::string others = keys().front();
+    ASSERT_TRUE(memory.remove(others));
+    ASSERT_TRUE(
+        memory.put(std::string(others).replace(others.find("events-"), 6, "extras"), "x", {}));
+    start();
+    EXPECT_TRUE(runs_until_committed(1)) << others;
+  }
 }
 
 TEST_F(ArchiverTest, FindsThePoisonOfALogThatHeldNothingElse) {

@@ -1,5 +1,6 @@
 #include "pipeline/ack_tracker.h"
 
+#include <iterator>
 #include <utility>
 
 #include "core/check.h"
@@ -17,89 +18,99 @@ Books& Books::operator+=(const Books& other) {
   return *this;
 }
 
-void AckTracker::Entry::add_to(Books& books) const {
-  ++books.records;
-  books.empty += events == 0 ? 1 : 0;
-  books.read += events;
-  books.accepted += accepted;
-  books.dead_lettered += dead_lettered;
-  books.skipped += skipped;
-  books.anonymous += anonymous;
+Books& Books::operator-=(const Books& other) {
+  records -= other.records;
+  empty -= other.empty;
+  read -= other.read;
+  accepted -= other.accepted;
+  dead_lettered -= other.dead_lettered;
+  skipped -= other.skipped;
+  anonymous -= other.anonymous;
+  return *this;
 }
 
-std::size_t AckTracker::index_of(std::uint64_t number) const {
-  MILLRACE_CHECK(number >= first_number_ && number - first_number_ < entries_.size());
-  return static_cast<std::size_t>(number - first_number_);
+std::size_t AckTracker::Entry::bytes() const {
+  // Of a red-black tree's node besides its value, and a block of the heap for a long number.
+  constexpr std::size_t kNodeBytes = 48;
+  const std::size_t digits = at.offset.digits.size();
+  return sizeof(Entries::value_type) + kNodeBytes + text.size() + (digits > 15 ? digits + 16 : 0);
 }
 
 std::uint64_t AckTracker::add(Position at, std::string_view text, std::int64_t arrived_ms,
                               std::uint32_t events, std::uint32_t anonymous) {
-  const std::uint64_t number = first_number_ + entries_.size();
-  Entry made;
+  const auto entry = entries_.emplace_hint(entries_.end(), next_number_, Entry{});
+  Entry& made = entry->second;
   made.at = std::move(at);
-  made.arrived_ms = arrived_ms;
-  made.events = events;
-  made.anonymous = anonymous;
+  made.books = {.records = 1, .empty = events == 0 ? 1U : 0U, .read = events};
+  made.books.anonymous = anonymous;
   if (events > 0) {
     made.text = text;
-    text_bytes_ += made.text.size();
+    made.arrived_ms = arrived_ms;
   }
-  ++behind_.records;
-  behind_.empty += events == 0 ? 1 : 0;
-  behind_.read += events;
-  behind_.anonymous += anonymous;
-  entries_.push_back(std::move(made));
-  if (events == 0) advance();
-  return number;
+  behind_ += made.books;
+  bytes_ += made.bytes();
+  if (made.settled()) settled(entry);
+  return next_number_++;
 }
 
 void AckTracker::settle(std::uint64_t number, Settled how) {
-  Entry& settling = entries_[index_of(number)];
-  MILLRACE_CHECK(!settling.settled());
+  const auto entry = entries_.find(number);
+  MILLRACE_CHECK(entry != entries_.end() && !entry->second.settled());
+  Books settling;
   switch (how) {
     case Settled::accepted:
-      ++settling.accepted;
-      ++behind_.accepted;
+      settling.accepted = 1;
       break;
     case Settled::dead_lettered:
-      ++settling.dead_lettered;
-      ++behind_.dead_lettered;
+      settling.dead_lettered = 1;
       break;
     case Settled::skipped:
-      ++settling.skipped;
-      ++behind_.skipped;
+      settling.skipped = 1;
       break;
   }
-  if (!settling.settled()) return;
-  text_bytes_ -= settling.text.size();
-  settling.text = {};
-  advance();
+  entry->second.books += settling;
+  behind_ += settling;
+  if (entry->second.settled()) settled(entry);
 }
 
-void AckTracker::advance() {
-  while (!entries_.empty() && entries_.front().settled()) {
-    Entry& first = entries_.front();
-    Books moved;
-    first.add_to(moved);
-    books_ += moved;
-    behind_.records -= moved.records;
-    behind_.empty -= moved.empty;
-    behind_.read -= moved.read;
-    behind_.accepted -= moved.accepted;
-    behind_.dead_lettered -= moved.dead_lettered;
-    behind_.skipped -= moved.skipped;
-    behind_.anonymous -= moved.anonymous;
-    settled_to_ = std::move(first.at);
-    settled_ = true;
-    entries_.pop_front();
-    ++first_number_;
+void AckTracker::settled(Entries::iterator entry) {
+  bytes_ -= entry->second.bytes();
+  std::string().swap(entry->second.text);  // an assignment would keep the memory
+  bytes_ += entry->second.bytes();
+  if (const auto next = std::next(entry); next != entries_.end() && next->second.settled()) {
+    absorb_next(entry);
   }
+  if (entry != entries_.begin()) {
+    const auto before = std::prev(entry);
+    if (before->second.settled()) absorb_next(before);
+    return;
+  }
+  books_ += entry->second.books;
+  behind_ -= entry->second.books;
+  settled_to_ = entry->second.at;
+  settled_ = true;
+  erase(entry);
+}
+
+// Two runs side by side become one.
+void AckTracker::absorb_next(Entries::iterator entry) {
+  const auto next = std::next(entry);
+  bytes_ -= entry->second.bytes();
+  entry->second.at = next->second.at;
+  entry->second.books += next->second.books;
+  bytes_ += entry->second.bytes();
+  erase(next);
+}
+
+void AckTracker::erase(Entries::iterator entry) {
+  bytes_ -= entry->second.bytes();
+  entries_.erase(entry);
 }
 
 AckTracker::Waiting AckTracker::waiting(std::uint64_t number) const {
-  const Entry& found = entries_[index_of(number)];
-  MILLRACE_CHECK(!found.settled());
-  return {found.at, found.text, found.arrived_ms};
+  const auto found = entries_.find(number);
+  MILLRACE_CHECK(found != entries_.end() && !found->second.settled());
+  return {found->second.at, found->second.text, found->second.arrived_ms};
 }
 
 Books AckTracker::books() const {

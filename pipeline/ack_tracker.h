@@ -3,7 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <deque>
+#include <map>
 #include <string>
 #include <string_view>
 
@@ -25,6 +25,7 @@ struct Books {
 
   [[nodiscard]] std::uint64_t waiting() const { return read - accepted - dead_lettered - skipped; }
   Books& operator+=(const Books& other);
+  Books& operator-=(const Books& other);
   bool operator==(const Books&) const = default;
 };
 
@@ -36,9 +37,11 @@ enum class Settled { accepted, dead_lettered, skipped };
 /// that a position and its books always belong together (a tracker that committed the highest
 /// settled record instead has lost events elsewhere: vector #24215).
 ///
-/// Memory: one entry and the record's own text for each record not settled, one entry for each
-/// settled record behind an unsettled one; bytes() says how much. The owner stops adding when that
-/// is too much.
+/// Memory: an entry and the record's own text for each record not settled, and one entry for each
+/// run of settled records between those, however long: one slow user costs its own records and
+/// little more, so nobody waits behind another's retry. bytes() says how much. The owner stops
+/// adding when that is too much; with N unsettled records of B bytes that is about
+/// N * (B + 600) bytes at the worst, when no two settled records stand side by side.
 class AckTracker {
  public:
   /// `books` are those of the position at which this tenure starts.
@@ -75,33 +78,34 @@ class AckTracker {
   /// Every record that was added is settled.
   [[nodiscard]] bool all_settled() const { return entries_.empty(); }
 
-  [[nodiscard]] std::size_t records_held() const { return entries_.size(); }
-  [[nodiscard]] std::size_t bytes() const { return text_bytes_ + entries_.size() * sizeof(Entry); }
+  /// From the first unsettled record on, settled ones behind it included.
+  [[nodiscard]] std::uint64_t records_held() const { return behind_.records; }
+  [[nodiscard]] std::size_t bytes() const { return bytes_; }
 
  private:
+  // A record that is not settled, or a run of settled ones, side by side.
   struct Entry {
-    Position at{};
-    std::string text{};
+    Position at{};  // of the last record
+    Books books{};
+    std::string text{};  // of an unsettled one
     std::int64_t arrived_ms = -1;
-    std::uint32_t events = 0;
-    std::uint32_t anonymous = 0;
-    std::uint32_t accepted = 0;
-    std::uint32_t dead_lettered = 0;
-    std::uint32_t skipped = 0;
 
-    [[nodiscard]] bool settled() const { return accepted + dead_lettered + skipped == events; }
-    void add_to(Books& books) const;
+    [[nodiscard]] bool settled() const { return books.waiting() == 0; }
+    [[nodiscard]] std::size_t bytes() const;
   };
-  [[nodiscard]] std::size_t index_of(std::uint64_t number) const;
-  void advance();
+  using Entries = std::map<std::uint64_t, Entry>;  // by the number of the first record
+
+  void settled(Entries::iterator entry);
+  void absorb_next(Entries::iterator entry);
+  void erase(Entries::iterator entry);
 
   Books books_;
   Books behind_{};  // of the entries held
   Position settled_to_{};
   bool settled_ = false;
-  std::deque<Entry> entries_{};
-  std::uint64_t first_number_ = 0;  // of entries_.front()
-  std::size_t text_bytes_ = 0;
+  Entries entries_{};
+  std::uint64_t next_number_ = 0;
+  std::size_t bytes_ = 0;
 };
 
 }  // namespace millrace

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <string>
 #include <vector>
 
 #include "core/rng.h"
@@ -54,6 +56,47 @@ TEST(AckTracker, ARecordWithoutEventsMovesThePosition) {
   EXPECT_EQ(*tracker.settled_to(), at(3));
   EXPECT_EQ(tracker.settled_books().records, 11u);
   EXPECT_EQ(tracker.settled_books().empty, 3u);
+}
+
+// One user whose call is tried for ever holds back the position, and nothing else: what is settled
+// behind it costs no memory, so the instance reads on.
+TEST(AckTracker, AMillionRecordsPassBehindOneUnsettledInAFewKilobytes) {
+  const std::string text(500, 'x');
+  AckTracker tracker({});
+  const auto stuck = tracker.add(at(0), text, 7, 1, 0);
+  std::vector<std::uint64_t> under_way;
+  std::size_t most = 0;
+  for (int i = 1; i <= 1'000'000; ++i) {
+    under_way.push_back(tracker.add(at(i), text, -1, i % 3 == 0 ? 0 : 1, 0));
+    if (under_way.size() < 10) continue;
+    for (const auto number : under_way) {
+      if (number % 3 != 0) tracker.settle(number, Settled::accepted);
+    }
+    under_way.clear();
+    most = std::max(most, tracker.bytes());
+  }
+  EXPECT_LT(most, 10'000u);
+  EXPECT_EQ(tracker.settled_to(), nullptr);
+  EXPECT_EQ(tracker.records_held(), 1'000'001u);
+  EXPECT_EQ(tracker.waiting(stuck).text, text);
+  EXPECT_EQ(tracker.books().waiting(), 1u);
+  tracker.settle(stuck, Settled::accepted);
+  EXPECT_EQ(*tracker.settled_to(), at(1'000'000));
+  EXPECT_EQ(tracker.settled_books(), tracker.books());
+  EXPECT_EQ(tracker.bytes(), 0u);
+}
+
+// The worst: of the records under way every other one is settled.
+TEST(AckTracker, KeepsItsBoundWhenNoTwoSettledRecordsStandSideBySide) {
+  constexpr std::size_t kUnsettled = 1000;
+  const std::string text(500, 'x');
+  AckTracker tracker({});
+  for (std::size_t i = 0; i < 2 * kUnsettled; ++i) {
+    const auto number = tracker.add({Offset{std::string(56, '9')}}, text, -1, 1, 0);
+    if (i % 2 == 1) tracker.settle(number, Settled::skipped);
+  }
+  EXPECT_LT(tracker.bytes(), kUnsettled * (text.size() + 600));
+  EXPECT_GT(tracker.bytes(), kUnsettled * text.size());
 }
 
 TEST(AckTracker, SettlesInAnyOrderAndKeepsTheBooks) {

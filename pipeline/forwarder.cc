@@ -84,6 +84,7 @@ void Forwarder::pump() {
   if ((at_end || stopping_) && batcher_.next_ready() > loop_.now()) batcher_.flush(loop_.now());
   deliver_ready();
   look_at_dead_letters();
+  look_at_trouble();
   let_leave();
   commit_settled();
   sample_rate();
@@ -469,6 +470,22 @@ void Forwarder::look_at_dead_letters() {
     partition->paused = pause;
     source_.pause(id, pause);
   }
+}
+
+// A run that should end by itself must not wait for ever for a person.
+void Forwarder::look_at_trouble() {
+  if (!options_.pipeline.until_end || stopping_) return;
+  const auto sink = sink_.state();
+  if (!sink.stuck) {
+    stuck_since_.reset();
+    return;
+  }
+  if (!stuck_since_) stuck_since_ = loop_.now();
+  if (loop_.now() - *stuck_since_ < options_.stuck_wait_at_end) return;
+  log_.error("gave up, stopping", {{"why", sink.trouble}});
+  outcome_ = fail(ErrorKind::rejected, sink.trouble);
+  stop();
+  drain_until_ = loop_.now();  // more time would change nothing
 }
 
 bool Forwarder::all_settled_and_committed() const {

@@ -50,6 +50,9 @@ struct ForwarderOptions {
   /// Dead letters of one partition not yet durable; beyond it the partition is not read.
   std::size_t dead_letter_bytes_per_partition_max = 4u << 20;
   Ticks close_wait = 10s;  // for the source's goodbye, after the drain
+  /// With until_end: so long may calls fail for what only a person can mend (a wrong tracking id, a
+  /// missing permission). Without until_end that is waited for.
+  Ticks stuck_wait_at_end = 60s;
 };
 
 struct ForwarderStatus {
@@ -90,7 +93,8 @@ struct ForwarderStatus {
 class Forwarder {
  public:
   /// How it ended: nothing when it drained or reached the end, `refused` when a safety check said
-  /// no (exit code 3), the source's own error when that is final.
+  /// no (exit code 3), the source's own error when that is final. With until_end also `rejected`:
+  /// PutEvents takes nothing until a person mends it; what was not accepted stays uncommitted.
   using Finished = std::function<void(Status)>;
 
   Forwarder(Loop& loop, Source& source, PersonalizeSink::Call call, ObjectStore& store,
@@ -160,6 +164,7 @@ class Forwarder {
   void drop(const Partition& partition);
   void let_leave();
   void look_at_dead_letters();
+  void look_at_trouble();
   void refuse(std::string message);
   [[nodiscard]] bool all_settled_and_committed() const;
   [[nodiscard]] std::size_t bytes_held() const;
@@ -195,6 +200,7 @@ class Forwarder {
 
   std::uint64_t accepted_ = 0;
   std::deque<std::pair<Ticks, std::uint64_t>> accepted_samples_{};
+  std::optional<Ticks> stuck_since_{};
   Ticks refusal_logged_at_ = Ticks::min() / 2;
 
   Counter& records_read_;

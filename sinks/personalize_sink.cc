@@ -4,6 +4,7 @@
 #include <span>
 #include <utility>
 
+#include "aws/aws_error.h"
 #include "core/check.h"
 
 namespace millrace {
@@ -50,16 +51,16 @@ PersonalizeSink::PersonalizeSink(Loop& loop, Call call, PersonalizeSinkOptions o
 const PersonalizeSink::Refusals* PersonalizeSink::most_refused() const {
   const auto most = std::max_element(
       refusals_.begin(), refusals_.end(),
-      [](const Refusals& a, const Refusals& b) { return a.deliveries < b.deliveries; });
+      [](const Refusals& a, const Refusals& b) { return a.users.size() < b.users.size(); });
   return most == refusals_.end() ? nullptr : &*most;
 }
 
 bool PersonalizeSink::everybody_refused(const std::string& message) const {
   for (const auto& refusals : refusals_) {
     if (refusals.message != message) continue;
-    if (refusals.deliveries >= options_.refusals_before_probing) return true;
+    if (refusals.users.size() >= options_.refusals_before_probing) return true;
     return accepted_started_ == 0 &&
-           (refusals_.size() == 1 || refusals.deliveries >= kRefusalsAtStart);
+           (refusals_.size() == 1 || refusals.users.size() >= kRefusalsAtStart);
   }
   return false;
 }
@@ -68,8 +69,8 @@ bool PersonalizeSink::probing() const {
   if (failures_ >= options_.failures_before_probing) return true;
   const auto* most = most_refused();
   return most != nullptr &&
-         most->deliveries >= (accepted_started_ == 0 ? options_.refusals_before_probing_at_start
-                                                     : options_.refusals_before_probing);
+         most->users.size() >= (accepted_started_ == 0 ? options_.refusals_before_probing_at_start
+                                                       : options_.refusals_before_probing);
 }
 
 bool PersonalizeSink::call_allowed() const {
@@ -213,21 +214,23 @@ void PersonalizeSink::accepted(Delivery& delivery) {
   next_range(delivery, false);
 }
 
-void PersonalizeSink::count_refusal(Delivery& delivery, const std::string& message) {
-  if (delivery.refusal_epoch == failure_epoch_) return;
-  delivery.refusal_epoch = failure_epoch_;
+void PersonalizeSink::count_refusal(const Delivery& delivery, const std::string& message) {
+  const Event& first = delivery.events.front();
+  const std::size_t user =
+      std::hash<std::string>{}(first.anonymous() ? first.session_id : first.user_id);
   for (auto& refusals : refusals_) {
     if (refusals.message != message) continue;
-    ++refusals.deliveries;
+    if (refusals.users.size() < options_.refusals_before_probing) refusals.users.insert(user);
     return;
   }
-  if (refusals_.size() < kRefusalMessagesMax) refusals_.push_back({message, 1});
+  if (refusals_.size() < kRefusalMessagesMax) refusals_.push_back({message, {user}});
 }
 
 void PersonalizeSink::refused(Delivery& delivery) {
   calls_rejected_.add();
   const Error& error = delivery.answer.error();
-  count_refusal(delivery, error.message);
+  const std::string message = without_request_id(error.message);
+  count_refusal(delivery, message);
   Range& range = delivery.ranges.back();
   const bool alone = range.end - range.begin == 1;
   const bool again = range.refused_after > 0;
@@ -246,7 +249,7 @@ void PersonalizeSink::refused(Delivery& delivery) {
     wait(delivery, 0s);
     return;
   }
-  if (again && (accepted_started_ > range.refused_after || !everybody_refused(error.message))) {
+  if (again && (accepted_started_ > range.refused_after || !everybody_refused(message))) {
     delivery.outcomes[delivery.outcome[range.begin]].reason = error.message;
     events_refused_.add();
     next_range(delivery, false);
@@ -381,8 +384,10 @@ PersonalizeSink::State PersonalizeSink::state() const {
                     "\": check personalize.tracking_id (is it the tracker of this dataset group, "
                     "in this region?) and the schema of the interactions dataset; nothing is "
                     "settled until a call is accepted";
+    state.stuck = true;
   } else if (last_error_) {
     state.trouble = last_error_->message;
+    state.stuck = !last_error_->retryable();
     if (last_error_->kind == ErrorKind::denied) {
       state.trouble += "; nothing is settled until personalize:PutEvents is allowed";
     }

@@ -8,6 +8,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -53,10 +54,12 @@ struct EventOutcome {
 ///   given up only when the service accepted a call begun since, or does not refuse everybody.
 /// - A wrong setting is not poison: while no call was accepted since the start, or after a hundred
 ///   refusals in a row from different users, and all refusals say the same, nothing is given up;
-///   refused deliveries wait, and trouble() names the tracking id and the schema.
-///   (Until the first accepted call, the neighbours of an event refused alone are tried before it
-///   is tried again: should the setting be mended in that moment, it follows them. The next group
-///   of its user waits.)
+///   refused deliveries wait, and trouble() names the tracking id and the schema. One user is
+///   enough for that at the start: a bad event and a wrong tracker cannot be told apart then, and a
+///   dead letter is the worse mistake. Any other user's accepted call tells them apart; a caller
+///   that cannot wait for one looks at State::stuck. (Until the first accepted call, the neighbours
+///   of an event refused alone are tried before it is tried again: should the setting be mended in
+///   that moment, it follows them. The next group of its user waits.)
 /// - denied and everything else: nothing is settled; again for ever, slowly, and trouble() says so.
 ///
 /// Events that break a limit of PutEvents (sinks/sent_fields.h) are refused without being sent.
@@ -99,6 +102,7 @@ class PersonalizeSink {
     std::size_t events = 0;       // of all deliveries
     double calls_per_second = 0;  // the pace, as adapted
     std::string trouble{};        // why calls fail right now and what to do; empty: they do not
+    bool stuck = false;           // nothing is settled until a person mends it
   };
   [[nodiscard]] State state() const;
 
@@ -123,14 +127,13 @@ class PersonalizeSink {
     std::uint64_t started = 0;        // number of the call under way
     std::uint32_t retries = 0;        // of the range that is next
     std::uint64_t failure_epoch = 0;  // counted once per epoch
-    std::uint64_t refusal_epoch = 0;
     Ticks due{};
   };
   using Deliveries = std::map<std::uint64_t, std::shared_ptr<Delivery>>;
 
   struct Refusals {  // of one message in this epoch
     std::string message{};
-    std::size_t deliveries = 0;
+    std::set<std::size_t> users{};  // hashes; no more than refusals_before_probing
   };
 
   [[nodiscard]] bool everybody_refused(const std::string& message) const;
@@ -142,7 +145,7 @@ class PersonalizeSink {
   void ended(const std::shared_ptr<Delivery>& delivery);
   void accepted(Delivery& delivery);
   void refused(Delivery& delivery);
-  void count_refusal(Delivery& delivery, const std::string& message);
+  void count_refusal(const Delivery& delivery, const std::string& message);
   void next_range(Delivery& delivery, bool hold);
   void failed(Delivery& delivery);
   void wait(Delivery& delivery, Ticks delay);

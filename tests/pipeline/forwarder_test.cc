@@ -154,6 +154,58 @@ TEST(Forwarder, KeepsTheOrderOfEachUserThroughFailures) {
   EXPECT_EQ(committed, 3000);
 }
 
+// One user's calls fail for ever; ten times what fits into memory passes in other users' names.
+TEST(Forwarder, NoUserWaitsBehindAnothersRetry) {
+  World world;
+  world.options.pipeline.memory_bytes = 2u << 20;
+  world.options.read_ahead_bytes = 256u << 10;
+  world.server.decide = [&](const PutEventsRequest& request) {
+    return request.user_id == "ann" ? failure(ErrorKind::transient) : std::nullopt;
+  };
+  world.log.append("0", event_text("ann", "1"));
+  for (int i = 0; i < 20'000; ++i) {
+    world.log.append(
+        "0", event_text("u" + std::to_string(i % 1000), std::to_string(i) + std::string(200, 'x')));
+  }
+  world.start({"0"});
+  world.run(60s);
+  EXPECT_EQ(world.server.accepted_first.size(), 20'000u);
+  EXPECT_EQ(world.log.committed("0"), 0);
+  EXPECT_FALSE(world.forwarder->status().full);
+  EXPECT_LT(world.forwarder->status().bytes_held, 10'000u);
+  world.server.decide = {};
+  world.run(60s);
+  EXPECT_EQ(world.log.committed("0"), 20'001);
+}
+
+// With one user nobody can tell a bad event from a wrong tracker. A service waits; a run to the end
+// ends, and says why; neither takes the events for poison.
+TEST(Forwarder, ARunToTheEndDoesNotWaitForEverForAPerson) {
+  for (const bool until_end : {false, true}) {
+    World world;
+    world.options.pipeline.until_end = until_end;
+    world.server.tracking_id = "another";
+    for (int i = 0; i < 5; ++i) world.log.append("0", event_text("ann", std::to_string(i)));
+    world.start({"0"});
+    world.run(59s);
+    EXPECT_FALSE(world.ended);
+    world.run(10min);
+    EXPECT_EQ(world.log.committed("0"), 0);
+    EXPECT_TRUE(world.dead_letters().empty());
+    ASSERT_EQ(world.ended.has_value(), until_end);
+    if (!until_end) continue;
+    ASSERT_FALSE(*world.ended);
+    EXPECT_EQ(world.ended->error().kind, ErrorKind::rejected);
+    EXPECT_NE(world.ended->error().message.find("tracking_id"), std::string::npos);
+    world.server.tracking_id = "tracker";
+    world.start({"0"});
+    world.run(30s);
+    ASSERT_TRUE(world.ended);
+    EXPECT_TRUE(*world.ended);
+    EXPECT_EQ(world.server.items_of("ann"), "0 1 2 3 4 ");
+  }
+}
+
 TEST(Forwarder, NothingBehindAnUnsettledRecordIsCommitted) {
   World world;
   bool down = true;

@@ -151,6 +151,23 @@ TEST(PersonalizeSink, ATrackerDeletedLaterIsNotPoisonEither) {
   }
 }
 
+// A hundred refusals in a row, but all of one user: its app is broken, and nothing else.
+TEST(PersonalizeSink, OneUsersBadEventsAreNeverAWrongSettingOnceOthersWereAccepted) {
+  World world;
+  world.server.judge = [](const Event& event) {
+    return event.user_id == "bad" ? std::string("bad") : std::string();
+  };
+  world.offer("first", {"1"});
+  world.manual.advance(1s);
+  for (int i = 0; i < 300; ++i) {
+    world.outcomes.erase("bad");
+    world.offer("bad", {std::to_string(i)});
+    world.manual.advance(10s);
+    ASSERT_EQ(world.verdict("bad"), "r") << i;
+    EXPECT_EQ(world.sink->state().trouble, "");
+  }
+}
+
 TEST(PersonalizeSink, DeniedSettlesNothingAndSaysWhatIsMissing) {
   World world;
   bool allowed = false;
@@ -162,6 +179,7 @@ TEST(PersonalizeSink, DeniedSettlesNothingAndSaysWhatIsMissing) {
   world.manual.advance(1h);
   EXPECT_EQ(world.verdict("ann"), "-");
   EXPECT_NE(world.sink->state().trouble.find("personalize:PutEvents"), std::string::npos);
+  EXPECT_TRUE(world.sink->state().stuck);
   allowed = true;
   world.manual.advance(30s);
   EXPECT_EQ(world.verdict("ann"), "a");
@@ -210,6 +228,7 @@ TEST(PersonalizeSink, AnOutageIsProbedSlowlyAndLeftAtOnce) {
   EXPECT_LT(world.server.calls, 1500u);
   EXPECT_TRUE(world.outcomes.empty());
   EXPECT_EQ(world.sink->state().trouble, "503");
+  EXPECT_FALSE(world.sink->state().stuck);
   down = false;
   world.manual.advance(25s);
   EXPECT_EQ(world.outcomes.size(), 200u);

@@ -7,6 +7,8 @@
 namespace millrace {
 namespace {
 
+constexpr std::string_view kRequestId = ", request id ";
+
 constexpr std::size_t kMessageBytesMax = 512;
 
 // "namespace#Name:http://where" → "Name". The colon first: a url behind it may hold a '#'.
@@ -196,13 +198,22 @@ Error aws_error(std::string_view operation, const HttpResponse& response) {
     error.message.append(" (HTTP ").append(std::to_string(response.status));
   else
     error.message.append(" (an answer without an AWS error code: is a proxy in between?");
-  if (!text.request_id.empty()) error.message.append(", request id ").append(text.request_id);
+  if (!text.request_id.empty()) error.message.append(kRequestId).append(text.request_id);
   error.message += ')';
   error.code = std::move(text.code);
   error.retry_after = number_header(response, "x-amz-retry-after", std::chrono::milliseconds(1));
   if (!error.retry_after)
     error.retry_after = number_header(response, "retry-after", std::chrono::seconds(1));
   return error;
+}
+
+std::string without_request_id(std::string_view message) {
+  std::string text(message);
+  const std::size_t begin = text.rfind(kRequestId);
+  if (begin == std::string::npos) return text;
+  const std::size_t end = text.find(')', begin);
+  if (end != std::string::npos) text.erase(begin, end - begin);
+  return text;
 }
 
 }  // namespace millrace

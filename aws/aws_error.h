@@ -46,4 +46,8 @@ bool is_expired_credentials(std::string_view code);
 /// (request id …)". Honours x-amz-retry-after (milliseconds) and Retry-After (seconds).
 Error aws_error(std::string_view operation, const HttpResponse& response);
 
+/// What two refusals for one cause have in common: the message of aws_error() without the request
+/// id, which is another one each time. Other texts are given back as they are.
+std::string without_request_id(std::string_view message);
+
 }  // namespace millrace

@@ -46,6 +46,9 @@ TEST(AwsErrorMessage, IsOneBoundedLineWithTheRequestId) {
                         .body = R"({"__type":"InvalidInputException","message":"a\nb"})"};
   EXPECT_EQ(aws_error("PutEvents", response).message,
             "PutEvents: InvalidInputException: a b (HTTP 400, request id id-1)");
+  EXPECT_EQ(without_request_id(aws_error("PutEvents", response).message),
+            "PutEvents: InvalidInputException: a b (HTTP 400)");
+  EXPECT_EQ(without_request_id("no answer"), "no answer");
   response.body = std::string(511, 'x') + "é and more";
   const std::string message = extract_aws_error(response).message;
   EXPECT_EQ(message, std::string(511, 'x') + "…");

@@ -9,27 +9,13 @@
 #include "config/config.h"
 #include "config/keys.h"
 #include "config/values.h"
+#include "core/edit_distance.h"
 
 namespace millrace {
 namespace {
 
 constexpr std::size_t kFileBytesMax = 1u << 20;  // a configuration of a megabyte is a mistake
 constexpr std::size_t kProblemsMax = 50;         // as many as fit a screen
-
-std::size_t edit_distance(std::string_view a, std::string_view b) {
-  std::vector<std::size_t> row(b.size() + 1);
-  for (std::size_t j = 0; j <= b.size(); ++j) row[j] = j;
-  for (std::size_t i = 1; i <= a.size(); ++i) {
-    std::size_t diagonal = row[0];
-    row[0] = i;
-    for (std::size_t j = 1; j <= b.size(); ++j) {
-      const std::size_t above = row[j];
-      row[j] = std::min({row[j] + 1, row[j - 1] + 1, diagonal + (a[i - 1] == b[j - 1] ? 0 : 1)});
-      diagonal = above;
-    }
-  }
-  return row[b.size()];
-}
 
 std::string joined(std::string_view parent, std::string_view key) {
   return parent.empty() ? std::string(key) : fmt::format("{}.{}", parent, key);
@@ -343,8 +329,13 @@ Result<LoadedConfig> parse_config(std::string_view text, const std::string& path
   loaded.config.file = path;
   Parser parser(loaded.config, environment);
   try {
-    const YAML::Node root = YAML::Load(std::string(text));
-    parser.section(root, "");
+    const std::vector<YAML::Node> documents = YAML::LoadAll(std::string(text));
+    if (!documents.empty()) parser.section(documents.front(), "");
+    if (documents.size() > 1) {
+      parser.problem(documents[1].Mark(),
+                     "a second document begins here (after ---), and only the first would be read: "
+                     "keep one");
+    }
   } catch (const YAML::Exception& error) {
     parser.problems.clear();
     parser.problem(error.mark, fmt::format("this is not YAML: {}", error.msg));

@@ -67,7 +67,7 @@ Exit backfill_command(const BackfillArguments& arguments, CommandContext& contex
   options.decode = config->events;
   if (!arguments.map.empty()) {
     const auto map = parse_row_map(arguments.map);
-    if (!map) return report(map.error().while_doing("--map"));
+    if (!map) return report(map.error());
     options.map = *map;
   }
   auto lake = make_store(config->lake->options.url);
@@ -78,6 +78,7 @@ Exit backfill_command(const BackfillArguments& arguments, CommandContext& contex
   Progress progress(context.json);
   nlohmann::ordered_json all = nlohmann::ordered_json::array();
   for (const std::string& source : arguments.sources) {
+    if (const Status there = check_input_file(source); !there) return report(there.error());
     const auto url = split_object_url(url_of_path(source));
     if (!url) return report(url.error());
     auto store = make_store(url->store_url);

@@ -6,6 +6,7 @@
 #include "cli/command.h"
 #include "cli/compaction.h"
 #include "cli/terminal.h"
+#include "cli/traffic.h"
 #include "config/values.h"
 
 namespace millrace {
@@ -81,8 +82,7 @@ Exit compact_command(const CompactArgumentsOfLine& line, CommandContext& context
   Progress progress(context.json);
   CompactionArguments arguments{.incremental = line.incremental, .from = *from, .to = *to};
   if (!line.output.empty())
-    arguments.output =
-        line.output.find("://") == std::string::npos ? "file://" + line.output : line.output;
+    arguments.output = url_of_path(line.output);
   arguments.progress = [&](const CompactProgress& now) {
     progress.show(progress_line(now));
     return !context.stopping();

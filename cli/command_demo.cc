@@ -36,7 +36,7 @@ void add_demo(CLI::App& root, RunCommand& chosen) {
     chosen = [arguments](CommandContext& context) {
       if (!arguments->map.empty()) {
         const auto map = parse_row_map(arguments->map);
-        if (!map) return report(map.error().while_doing("--map"));
+        if (!map) return report(map.error());
         arguments->options.data.map = *map;
       }
       Demo demo(arguments->options, context);

@@ -4,12 +4,14 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cstdlib>
 #include <exception>
 #include <mutex>
 
 #include "cli/command.h"
 #include "cli/signals.h"
+#include "core/edit_distance.h"
 
 namespace millrace {
 namespace {
@@ -51,6 +53,40 @@ class StopTask {
   std::function<void()> task_{};
 };
 
+constexpr const char* kExitCodes =
+    "Exit codes: 0 done, 1 failed while running, 2 bad usage or configuration, 3 refused (a safety "
+    "check said no), 130 interrupted.\nNo configuration yet? millrace template config > "
+    "millrace.yaml, or try: millrace demo";
+
+// The first word that stands where a command should: CLI11 says only that there is none.
+std::string_view command_typed(int argc, char** argv) {
+  for (int i = 1; i < argc; ++i) {
+    const std::string_view word = argv[i];
+    if (!word.starts_with('-')) return word;
+    if (word == "-c" || word == "--config" || word == "--log-format" || word == "--log-level") ++i;
+  }
+  return {};
+}
+
+// One line for a command line that cannot be read.
+std::string usage_problem(const CLI::App& root, const CLI::ParseError& error, int argc,
+                          char** argv) {
+  const std::vector<CLI::App*> commands = root.get_subcommands();
+  const std::string_view typed = command_typed(argc, argv);
+  if (!commands.empty())
+    return fmt::format("{} (millrace {} --help)", error.what(), commands.front()->get_name());
+  if (typed.empty()) return fmt::format("{} (millrace --help)", error.what());
+  std::string nearest;
+  std::size_t distance = std::max<std::size_t>(1, typed.size() / 3) + 1;
+  for (const CLI::App* command : root.get_subcommands([](const CLI::App*) { return true; })) {
+    const std::size_t to_here = edit_distance(typed, command->get_name());
+    if (to_here >= distance) continue;
+    distance = to_here;
+    nearest = fmt::format("; did you mean {}?", command->get_name());
+  }
+  return fmt::format("\"{}\" is not a command{} (millrace --help)", typed, nearest);
+}
+
 int run_program(int argc, char** argv) {
   RealPause pause;
   StopTask stop_task;
@@ -79,14 +115,17 @@ int run_program(int argc, char** argv) {
       ->check(CLI::IsMember({"debug", "info", "warn", "error", "off"}))
       ->capture_default_str();
   root.add_flag("--json", context.json, "Print one JSON document on stdout");
-  root.footer(
-      "Exit codes: 0 done, 1 failed while running, 2 bad usage or configuration, 3 refused (a "
-      "safety check said no), "
-      "130 interrupted.\nNo configuration yet? millrace template config > millrace.yaml, or try: "
-      "millrace demo");
-
   RunCommand chosen;
+  // A command inherits this page's end: its own page should need no other.
+  root.footer(
+      fmt::format("Options of every command:\n"
+                  "  -c,--config FILE            The configuration file (millrace.yaml)\n"
+                  "  --log-format text|json      Log lines, on stderr\n"
+                  "  --log-level LEVEL           debug, info, warn, error or off\n"
+                  "  --json                      Print one JSON document on stdout\n\n{}",
+                  kExitCodes));
   for (const AddCommand add : kCommands) add(root, chosen);
+  root.footer(kExitCodes);
   try {
     root.parse(argc, argv);
   } catch (const CLI::CallForHelp& help) {
@@ -96,7 +135,7 @@ int run_program(int argc, char** argv) {
   } catch (const CLI::CallForVersion& version) {
     return root.exit(version);
   } catch (const CLI::ParseError& error) {
-    fmt::print(stderr, "millrace: {} (millrace --help)\n", error.what());
+    fmt::print(stderr, "millrace: {}\n", usage_problem(root, error, argc, argv));
     return static_cast<int>(Exit::usage);
   }
 

@@ -113,7 +113,7 @@ Result<std::unique_ptr<StatusServer>> StatusServer::start(const std::string& lis
                                : server.bind_to_port(host, port);
   if (!bound) {
     return fail(
-        ErrorKind::invalid,
+        ErrorKind::conflict,
         fmt::format("server.listen: {} cannot be listened on: is another millrace running there? "
                     "Choose another port, or server: {{ listen: \"\" }} for no server",
                     listen));

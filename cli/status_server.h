@@ -22,7 +22,8 @@ struct StatusSources {
 /// configuration says, on loopback unless told otherwise.
 class StatusServer {
  public:
-  /// `listen` is host:port. An address that cannot be had is `invalid` and says so.
+  /// `listen` is host:port. `invalid` when it is not; `conflict` when that cannot be
+  /// had, most often because somebody listens there.
   static Result<std::unique_ptr<StatusServer>> start(const std::string& listen,
                                                      StatusSources sources);
   ~StatusServer();

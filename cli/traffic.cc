@@ -101,7 +101,25 @@ std::string url_of_path(const std::string& path) {
   return "file://" + std::filesystem::absolute(path, ignored).lexically_normal().string();
 }
 
+Status check_input_file(const std::string& path) {
+  constexpr std::string_view kScheme = "file://";
+  std::string local = path;
+  if (local.starts_with(kScheme)) local.erase(0, kScheme.size());
+  if (local.find("://") != std::string::npos) return {};
+  std::error_code ignored;
+  const auto status = std::filesystem::status(local, ignored);
+  if (status.type() == std::filesystem::file_type::not_found)
+    return fail(ErrorKind::not_found, fmt::format("{}: there is no such file", path));
+  if (std::filesystem::is_directory(status)) {
+    return fail(ErrorKind::rejected,
+                fmt::format("{} is a folder; name the files in it, such as {}", path,
+                            (std::filesystem::path(local) / "*.csv").string()));
+  }
+  return {};
+}
+
 Result<std::unique_ptr<Traffic>> open_traffic(const std::string& path, const RowMap& map) {
+  if (const Status there = check_input_file(path); !there) return tl::unexpected(there.error());
   const auto url = split_object_url(url_of_path(path));
   if (!url) return tl::unexpected(url.error());
   auto store = make_store(url->store_url);

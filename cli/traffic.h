@@ -37,6 +37,10 @@ class Traffic {
 Result<std::unique_ptr<Traffic>> open_traffic(const std::string& path, const RowMap& map);
 std::unique_ptr<Traffic> invented_traffic(const CrowdOptions& options);
 
+/// Whether there is a file to read at a local path or file:// URL, in plain words: a missing one
+/// and a folder are what people type most often.
+Status check_input_file(const std::string& path);
+
 /// "file:///…" of a local path as typed on a command line; other URLs are left as they are.
 std::string url_of_path(const std::string& path);
 

@@ -1,21 +1,38 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
+#include <chrono>
 #include <memory>
 
 #include "cli/command.h"
 #include "cli/cycle.h"
 #include "cli/terminal.h"
 #include "lake/store_of_url.h"
+#include "retrain/cycle_lock.h"
 
 namespace millrace {
 namespace {
+
+constexpr std::chrono::milliseconds kLockInterval{500};
 
 struct RetrainArguments {
   bool resume = false;
   bool dry_run = false;
   bool incremental = false;
 };
+
+// An instance that was killed leaves its lease behind for a minute: worth waiting for. One that
+// lives prolongs it, and then the refusal stands.
+Result<CycleState> run_when_free(Cycle& cycle, CycleRunner::Start start, CommandContext& context,
+                                 Progress& progress) {
+  auto state = cycle.runner().run(start);
+  if (state || state.error().code != CycleLock::kHeld) return state;
+  const std::string holder = state.error().message;
+  progress.say(fmt::format("waiting: {}", holder));
+  while (!state && state.error().message == holder && context.pause->wait(kLockInterval))
+    state = cycle.runner().run(start);
+  return state;
+}
 
 Exit retrain(const RetrainArguments& arguments, CommandContext& context) {
   const auto config = context.config();
@@ -39,8 +56,9 @@ Exit retrain(const RetrainArguments& arguments, CommandContext& context) {
     fmt::print("{}", (*cycle)->runner().plan());
     return Exit::done;
   }
-  const auto state = (*cycle)->runner().run(arguments.resume ? CycleRunner::Start::resume
-                                                             : CycleRunner::Start::fresh);
+  const auto state = run_when_free(
+      **cycle, arguments.resume ? CycleRunner::Start::resume : CycleRunner::Start::fresh, context,
+      progress);
   progress.clear_line();
   if (context.json) {
     const auto saved = state ? Result<CycleState>(*state) : CycleRunner::load((*cycle)->state());
@@ -77,7 +95,7 @@ void add_retrain(CLI::App& root, RunCommand& chosen) {
                     "Go on with a cycle that was broken off; nothing is started twice");
   command->add_flag("--dry-run", arguments->dry_run, "Print what would be done, and do nothing");
   command->add_flag("--incremental", arguments->incremental,
-                    "Import only objects that no earlier cycle has read");
+                    "Import only objects that no published run has read");
   command->callback([arguments, &chosen] {
     chosen = [arguments](CommandContext& context) { return retrain(*arguments, context); };
   });

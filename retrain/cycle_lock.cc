@@ -55,7 +55,8 @@ Status CycleLock::acquire() {
     if (lease.owner != options_.owner && lease.until > wall_time_())
       return fail(ErrorKind::refused,
                   "another instance (" + lease.owner + ") is working on this state until " +
-                      iso8601(lease.until) + " at least: wait for it, or until its lease runs out");
+                      iso8601(lease.until) + " at least: wait for it, or until its lease runs out",
+                  std::string(kHeld));
     condition = PutIf::unchanged(held->etag);
   }
   auto written = write(condition);

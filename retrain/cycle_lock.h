@@ -27,6 +27,10 @@ class CycleLock {
   CycleLock(Options options, ObjectStore& store, std::function<WallTime()> wall_time)
       : options_(std::move(options)), store_(store), wall_time_(std::move(wall_time)) {}
 
+  /// The code of acquire()'s error while another one's lease runs. Its message changes when that
+  /// one prolongs it, and so tells a holder that lives from one that was killed.
+  static constexpr std::string_view kHeld = "LeaseHeld";
+
   /// Takes the lease, or a stale one over. `refused` names the holder and until when; other errors
   /// are the store's.
   Status acquire();

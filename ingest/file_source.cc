@@ -241,7 +241,8 @@ class FileSource::State : public std::enable_shared_from_this<FileSource::State>
   }
   void trouble(const Error& error) {
     if (!trouble_ || trouble_->message != error.message) {
-      log_.warn("file source in trouble", {{"path", options_.path}, {"error", error.message}});
+      log_.warn("file source in trouble, trying again; is source.file.path right?",
+                {{"path", options_.path}, {"error", error.message}});
     }
     trouble_ = error;
   }

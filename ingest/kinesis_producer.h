@@ -22,7 +22,7 @@ struct KinesisProducerOptions {
   std::string stream{};
   std::size_t queue_records_max = 5000;  // not yet confirmed
   std::size_t queue_bytes_max = 16u << 20;
-  std::chrono::milliseconds refused_max{300'000};  // of waits without a record stored, then error
+  std::chrono::milliseconds refused_max{30'000};  // of waits without a record stored, then error
   RetryPolicy retry{};
   std::uint64_t seed = 1;
 };

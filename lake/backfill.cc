@@ -12,6 +12,7 @@
 #include "core/check.h"
 #include "core/log.h"
 #include "events/decode_event.h"
+#include "events/own_names.h"
 #include "lake/byte_reader.h"
 #include "lake/decompress.h"
 #include "lake/encoder.h"
@@ -278,7 +279,7 @@ Result<BackfillResult> backfill(const BackfillSource& source, ObjectStore& lake,
   const std::string rejects_key = state_keys::backfill_rejects(result.source_id);
   Rejects rejects(state, rejects_key, options.rejects_bytes_max);
   Objects objects(lake, *prefix, result.source_id, options.lake, stored->last_row);
-  EventDecoder decoder(options.decode);
+  EventDecoder decoder(with_own_names(options.decode));
   DecodedRecord record;
   const auto progress = [&] {
     return !watch || watch({result.rows, counted.bytes(), ends->bytes});

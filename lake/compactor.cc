@@ -14,6 +14,7 @@
 #include "core/log.h"
 #include "events/csv_dialect.h"
 #include "events/decode_event.h"
+#include "events/own_names.h"
 #include "lake/decompress.h"
 #include "lake/encoder.h"
 #include "lake/manifest.h"
@@ -273,6 +274,7 @@ class Compaction {
         state_(state),
         request_(request),
         decoder_(request.decode),
+        backfill_decoder_(with_own_names(request.decode)),
         rows_(request.columns),
         seen_(spill_options(8, 5)),
         rejects_(state, state_keys::rejects(request.run_id), request.rejects_bytes_max,
@@ -429,6 +431,7 @@ class Compaction {
     });
     Decompressor content(stored, object.key);
     RecordReader records(content);
+    EventDecoder& decoder = parse_backfill_key(object.key) ? backfill_decoder_ : decoder_;
     while (true) {
       const auto record = records.next();
       if (!record && record.error().kind == ErrorKind::corrupt) {
@@ -438,13 +441,13 @@ class Compaction {
       }
       if (!record) return fail(record.error());
       if (!*record) break;
-      if (auto status = judge(object, **record); !status) return status;
+      if (auto status = judge(object, **record, decoder); !status) return status;
     }
     if (content.warning()) report.warnings.push_back(*content.warning());
     return {};
   }
 
-  Status judge(ManifestObject& object, const RawRecord& record) {
+  Status judge(ManifestObject& object, const RawRecord& record, EventDecoder& decoder) {
     CompactReport& report = outcome_.report;
     ++report.records;
     if (record.too_long) {
@@ -452,10 +455,17 @@ class Compaction {
       return rejects_.add(object.key, record.line, {std::nullopt, "too long"},
                           record.text.substr(0, 4096));
     }
-    decoder_.decode(record.text, -1, decoded_);
+    decoder.decode(record.text, -1, decoded_);
     if (decoded_.blank) {
       ++report.blank;
       return {};
+    }
+    // Nobody ends an object in the middle of a record on purpose: half of a plain object shows here.
+    if (record.unfinished && !decoded_.refused.empty() && !decoded_.refused.back().index &&
+        record.text.find_first_of("{[") == record.text.find_first_not_of(" \t\r")) {
+      object.damaged = true;
+      report.damaged.push_back({object.key, fmt::format("it ends in the middle of line {}: cut off?",
+                                                        record.line)});
     }
     report.time_units += decoded_.units;
     report.decoded += decoded_.events.size() + decoded_.refused.size();
@@ -629,7 +639,8 @@ class Compaction {
   ObjectStore& state_;
   const CompactRequest& request_;
   CompactOutcome outcome_{};
-  EventDecoder decoder_;
+  EventDecoder decoder_;           // of live records
+  EventDecoder backfill_decoder_;  // of lines that backfill wrote in our own names
   RowMaker rows_;
   FirstSeen seen_;
   Rejects rejects_;

@@ -326,6 +326,20 @@ TEST_F(Backfill, LinesStayBareWhenNotAnnotated) {
   EXPECT_EQ(lake_text(), "{\"user_id\":\"1\",\"item_id\":\"2\",\"timestamp\":\"3\"}\n");
 }
 
+// Rows carry our own names, so they are judged by them too, whatever live records call the fields.
+TEST_F(Backfill, FieldNamesOfLiveRecordsRejectNoRow) {
+  options.decode.fields.user_id = {"/uid"};
+  options.decode.fields.item_id = {"/product/id"};
+  options.decode.fields.timestamp = {"/ts"};
+  options.decode.fields.event_type = {"/kind"};
+  options.decode.format = DecodeOptions::Format::envelope;
+  put_source("userId,movieId,timestamp,event_type\n1,2,3,click\n1,2,,click\n");
+  const auto result = run();
+  ASSERT_TRUE(result.has_value());
+  EXPECT_EQ(result->stored_now, 1U);
+  EXPECT_EQ(result->rejected, 1U);  // without a time it is no event under any name
+}
+
 TEST_F(Backfill, AnEmptySourceStoresNothing) {
   put_source("");
   const auto result = run();

@@ -121,6 +121,24 @@ TEST_F(CompactorTest, MakesOneCsvOfEverythingThatIsThere) {
   EXPECT_FALSE(json["personalize_minimums"]["met"]);
 }
 
+// Backfilled lines carry our own names; live ones are judged as the forwarder judges them, that is
+// by the configured names alone.
+TEST_F(CompactorTest, OwnFieldNamesCountInBackfilledObjectsOnly) {
+  put("crm/backfill/0a/00000000000000000001-00000000000000000002.ndjson",
+      flat("old", "i1", 1) +
+          "\n{\"uid\":\"u2\",\"event_list\":[{\"iid\":\"i2\",\"timestamp\":2}]}\n");
+  put("crm/2026/11/21/08/a.ndjson",
+      flat("live", "i3", 3) + "\n{\"uid\":\"u4\",\"iid\":\"i4\",\"timestamp\":4}\n");
+  CompactRequest wanted = request();
+  wanted.decode.fields.user_id = {"/uid"};
+  wanted.decode.fields.item_id = {"/iid"};
+  wanted.decode.format = DecodeOptions::Format::flat;
+  const CompactOutcome outcome = run(wanted);
+  EXPECT_THAT(lines(csv()), ElementsAre(testing::_, "u4,i4,4,interaction", "old,i1,1,interaction",
+                                        "u2,i2,2,interaction"));
+  EXPECT_EQ(outcome.report.refused(), 1u);
+}
+
 TEST_F(CompactorTest, LeavesOutWhatIsNotOfTheLake) {
   put("crm/2026/11/21/07/a.ndjson", flat("u1", "i1", 100));
   put("crm/errors/processing-failed/x.ndjson", flat("no", "i", 1));

@@ -39,8 +39,10 @@ struct JsonNode {
 /// Not thread-safe; reused from text to text without giving memory back.
 class JsonTape {
  public:
-  /// A sound app nests less than ten levels; this bounds the stack of whoever walks the tape.
-  static constexpr std::size_t kDepthMax = 1000;
+  /// Objects and lists around a value; a sound app has less than ten. The one bound of both sinks,
+  /// and one that the programs which read the lake share (Jackson's default limit is 1,000,
+  /// simdjson's 1,024; ours leaves room for what they wrap around a line).
+  static constexpr std::size_t kDepthMax = 900;
   /// Positions are 32 bits wide.
   static constexpr std::size_t kTextBytesMax = UINT32_MAX;
 

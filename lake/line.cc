@@ -7,6 +7,7 @@
 #include <cstring>
 
 #include "core/log.h"
+#include "events/json_tape.h"
 
 namespace millrace {
 namespace {
@@ -109,18 +110,15 @@ const char* scan_key(const char* at, const char* end) {
 }
 
 // Any value; `depth` is how many lists and objects are open around it.
-const char* scan_value(const char* at, const char* end, std::size_t depth, bool& too_deep) {
-  std::array<char, kLineDepthMax> closers;  // NOLINT: written before it is read
+const char* scan_value(const char* at, const char* end, std::size_t depth) {
+  std::array<char, JsonTape::kDepthMax> closers;  // NOLINT: written before it is read
   std::size_t open = 0;
   for (;;) {
     // Here a value begins.
     if (at == end) return nullptr;
     if (*at == '{' || *at == '[') {
       const char closer = *at == '{' ? '}' : ']';
-      if (depth + open >= kLineDepthMax) {
-        too_deep = true;
-        return nullptr;
-      }
+      if (depth + open >= JsonTape::kDepthMax) return nullptr;
       at = skip_blanks(at + 1, end);
       if (at == end) return nullptr;
       if (*at != closer) {
@@ -187,7 +185,7 @@ void append_on_one_line(const char* begin, const char* end, std::string& out) {
 }  // namespace
 
 // An object that is to become a line: like scan_value, but it looks at the keys of this one level.
-const char* LineWriter::scan_object(const char* at, const char* end) {
+const char* LineWriter::scan_object(const char* at, const char* end, std::size_t depth) {
   has_members_ = false;
   cut_out_.clear();
   at = skip_blanks(at + 1, end);
@@ -205,10 +203,10 @@ const char* LineWriter::scan_object(const char* at, const char* end) {
     do --key_end;
     while (*key_end != '"');
     const char* const value = at;
-    if ((at = scan_value(at, end, 1, too_deep_)) == nullptr) return nullptr;
-    const char* const value_end = at;
     const bool ours =
         annotate_ && is_source_key({key + 1, static_cast<std::size_t>(key_end - key - 1)});
+    if ((at = scan_value(at, end, depth + (ours ? 2 : 1))) == nullptr) return nullptr;
+    const char* const value_end = at;
     if (ours) {
       original_ = {value, value_end};
       if (has_members_) {
@@ -283,7 +281,6 @@ std::size_t LineWriter::append(std::string_view record, const LineOrigin& origin
   };
 
   if (!simdjson::validate_utf8(record.data(), record.size())) return refuse_whole("not UTF-8");
-  too_deep_ = false;
   const char* const end = record.data() + record.size();
   const char* at = skip_blanks(record.data(), end);
   std::size_t lines = 0;
@@ -294,11 +291,17 @@ std::size_t LineWriter::append(std::string_view record, const LineOrigin& origin
     const char* const begin = at;
     const auto numbered = alone ? std::nullopt : std::optional(index);
     if (*at == '{') {
-      if ((at = scan_object(at, end)) == nullptr) return false;
+      if ((at = scan_object(at, end, in_list ? 1 : 0)) == nullptr) return false;
       write_line(begin, at, origin, numbered, out);
       ++lines;
     } else {
-      if ((at = scan_value(at, end, in_list ? 1 : 0, too_deep_)) == nullptr) return false;
+      const bool bare = *at != '"' && *at != '[';
+      if ((at = scan_value(at, end, in_list ? 1 : 0)) == nullptr) return false;
+      // `01` and `truefalse` are broken values, not two of them.
+      if (!in_list && bare && at < end && !is_blank(*at) && *at != '{' && *at != '[' &&
+          *at != '"') {
+        return false;
+      }
       refusals.push_back({numbered, in_list ? "event is not an object" : "not an object or list"});
     }
     ++index;
@@ -334,7 +337,7 @@ std::size_t LineWriter::append(std::string_view record, const LineOrigin& origin
       at = begin;
       good = take(false, false);
     }
-    if (!good) return refuse_whole(too_deep_ ? "nested too deep" : "not JSON");
+    if (!good) return refuse_whole("not JSON");
     first = false;
     at = skip_blanks(at, end);
   }

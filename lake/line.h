@@ -20,10 +20,6 @@
 
 namespace millrace {
 
-/// Deeper texts are refused: a bound that the programs which read the lake share (Jackson's default
-/// limit is 1,000, simdjson's 1,024; ours leaves room for what they wrap around a line).
-inline constexpr std::size_t kLineDepthMax = 900;
-
 /// Where the record stood. The views must outlive the call.
 struct LineOrigin {
   std::string_view partition{};
@@ -32,8 +28,10 @@ struct LineOrigin {
 };
 
 /// A record (no index), or one value of it, that cannot become a line. `reason` is one of the fixed
-/// phrases "not UTF-8", "not JSON", "nested too deep", "not an object or list", "event is not an
-/// object".
+/// phrases "not UTF-8", "not JSON" (also: nested too deep), "not an object or list", "event is not
+/// an object", given where EventDecoder gives them: what is refused as a whole here is refused
+/// there. One exception: a producer's own `_source` may nest one level less than
+/// JsonTape::kDepthMax, because it moves one level down.
 struct LineRefusal {
   std::optional<std::uint32_t> index{};
   std::string_view reason{};
@@ -57,12 +55,11 @@ class LineWriter {
  private:
   using Span = std::pair<const char*, const char*>;
 
-  const char* scan_object(const char* at, const char* end);
+  const char* scan_object(const char* at, const char* end, std::size_t depth);
   void write_line(const char* begin, const char* end, const LineOrigin& origin,
                   std::optional<std::uint32_t> index, std::string& out) const;
 
   bool annotate_;
-  bool too_deep_ = false;        // why the last scan failed
   bool has_members_ = false;     // of the object scanned last, without its `_source`
   std::vector<Span> cut_out_{};  // its own `_source` members with their commas
   Span original_{};              // the value of the last of them

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "events/event_id.h"
+#include "events/json_tape.h"
 
 namespace millrace {
 namespace {
@@ -264,7 +265,8 @@ TEST(EventDecoder, DepthIsBounded) {
   const auto nested = [](std::size_t depth) {
     return event_with("\"x\":" + std::string(depth, '[') + std::string(depth, ']'));
   };
-  EXPECT_EQ(reason_of(nested(900)), "");
+  EXPECT_EQ(reason_of(nested(JsonTape::kDepthMax - 1)), "");
+  EXPECT_EQ(reason_of(nested(JsonTape::kDepthMax)), "not JSON");
   EXPECT_EQ(reason_of(nested(100'000)), "not JSON");
 }
 

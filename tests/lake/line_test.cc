@@ -7,6 +7,8 @@
 #include <nlohmann/json.hpp>
 
 #include "core/rng.h"
+#include "events/decode_event.h"
+#include "events/json_tape.h"
 
 namespace millrace {
 namespace {
@@ -183,12 +185,55 @@ TEST(LineWriter, BoundsTheDepth) {
   const auto nested = [](std::size_t depth) {
     return "{\"a\":" + std::string(depth - 1, '[') + std::string(depth - 1, ']') + "}";
   };
-  EXPECT_EQ(made_of(nested(kLineDepthMax)).lines, 1u);
-  EXPECT_EQ(reason_of(nested(kLineDepthMax + 1)), "nested too deep");
-  EXPECT_EQ(reason_of(std::string(1'000'000, '[')), "nested too deep");
+  EXPECT_EQ(made_of(nested(JsonTape::kDepthMax)).lines, 1u);
+  EXPECT_EQ(reason_of(nested(JsonTape::kDepthMax + 1)), "not JSON");
+  EXPECT_EQ(reason_of(std::string(1'000'000, '[')), "not JSON");
   std::string objects;
   for (int i = 0; i < 100'000; ++i) objects += "{\"a\":";
-  EXPECT_EQ(reason_of(objects), "nested too deep");
+  EXPECT_EQ(reason_of(objects), "not JSON");
+}
+
+// The forwarder and the archiver read the same record: what one refuses as a whole, so does the
+// other, for the same reason.
+TEST(LineWriter, RefusesAsAWholeWhatTheDecoderRefuses) {
+  const auto nested = [](std::size_t depth) {
+    return "{\"a\":" + std::string(depth - 1, '[') + std::string(depth - 1, ']') + "}";
+  };
+  EventDecoder decoder{DecodeOptions{}};
+  DecodedRecord decoded;
+  for (const std::string& record :
+       {nested(JsonTape::kDepthMax), nested(JsonTape::kDepthMax + 1),
+        nested(JsonTape::kDepthMax + 100), "[" + nested(JsonTape::kDepthMax - 1) + "]",
+        "[" + nested(JsonTape::kDepthMax) + "]", std::string("01"),
+        std::string("truefalse{\"a\":1}"), std::string("1{\"a\":1}"), std::string("nullnull"),
+        std::string("{}5 {}"), std::string("5\"x\""), std::string("{\"a\":\xff}")}) {
+    decoder.decode(record, 0, decoded);
+    std::string whole;
+    for (const Refusal& refusal : decoded.refused) {
+      if (!refusal.index && refusal.reason != "not an object or list") whole = refusal.reason;
+    }
+    const std::string head = record.substr(0, 30);
+    if (whole.empty()) {
+      EXPECT_NE(made_of(record).lines + made_of(record).refused.size(), 0u) << head;
+      for (const LineRefusal& refusal : made_of(record).refused) {
+        EXPECT_NE(refusal.reason, "not JSON") << head;
+      }
+    } else {
+      EXPECT_EQ(reason_of(record), whole) << head;
+      EXPECT_EQ(made_of(record).lines, 0u) << head;
+    }
+  }
+}
+
+TEST(LineWriter, AnOwnSourceThatMovesDownStaysReadable) {
+  const auto record = [](std::size_t depth) {
+    return "{\"_source\":" + std::string(depth - 1, '[') + std::string(depth - 1, ']') + "}";
+  };
+  const auto deepest = made_of(record(JsonTape::kDepthMax - 1));
+  ASSERT_EQ(deepest.lines, 1u);
+  JsonTape tape;
+  EXPECT_TRUE(tape.read_all(deepest.text));
+  EXPECT_EQ(reason_of(record(JsonTape::kDepthMax)), "not JSON");
 }
 
 // Whatever is cut, doubled or flipped: the verdict equals that of an independent parser, and what

@@ -53,7 +53,7 @@ Status RecordReader::fill() {
 
 /// Gives the next `length` bytes and passes over `skip` more.
 RawRecord RecordReader::take(std::size_t length, std::size_t skip) {
-  RawRecord record{{buffer_.data() + begin_, length}, line_, false};
+  RawRecord record{{buffer_.data() + begin_, length}, line_};
   begin_ += length + skip;
   searched_ = 0;
   return record;
@@ -105,7 +105,9 @@ Result<std::optional<RawRecord>> RecordReader::next() {
     }
     if (ended_) {
       if (begin_ == end_) return std::nullopt;
-      return take(end_ - begin_, 0);
+      RawRecord record = take(end_ - begin_, 0);
+      record.unfinished = true;
+      return record;
     }
     if (searched_ == buffer_.size()) {  // full, and no line feed in it
       if (const std::size_t length = last_value_end(); length > 0) return take(length, 0);

@@ -22,6 +22,7 @@ struct RawRecord {
   std::string_view text{};  // without its line feed; good until the next call
   std::uint64_t line = 0;   // from 1; several records may stand in one line
   bool too_long = false;    // `text` is its beginning
+  bool unfinished = false;  // the object's end, without a line feed: whole, or cut off
 };
 
 /// A line feed always ends a record, so that one broken line cannot swallow the next. A line that

@@ -217,6 +217,19 @@ TEST_F(CompactorTest, ADamagedObjectGivesWhatItHoldsAndIsReported) {
   EXPECT_TRUE(load_manifests(state_)->back().manifest.objects[0].damaged);
 }
 
+TEST_F(CompactorTest, APlainObjectCutInHalfIsDamagedAndKeepsItsWholeLines) {
+  const std::string line = flat("ann", "i", 1000);
+  put("crm/a", line + "\n" + line.substr(0, line.size() / 2));
+  put("crm/b", line + "\n" + "no JSON, and nobody's half");
+  const CompactOutcome outcome = run(request());
+  EXPECT_TRUE(outcome.published);
+  ASSERT_EQ(outcome.report.damaged.size(), 1u);
+  EXPECT_EQ(outcome.report.damaged[0].key, "crm/a");
+  EXPECT_THAT(outcome.report.damaged[0].reason, HasSubstr("line 2"));
+  EXPECT_EQ(outcome.report.csv_rows, 1u);
+  EXPECT_EQ(outcome.report.refused_by_reason.at("not JSON"), 2u) << "the half's bytes are kept";
+}
+
 TEST_F(CompactorTest, MemoryChangesNothingButTheSpeed) {
   std::string text;
   for (int k = 0; k < 30'000; ++k) {

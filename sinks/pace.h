@@ -15,10 +15,12 @@ struct PaceOptions {
   Ticks burst = 20ms;               // saved up at most; two waits of an idle loop
 };
 
-/// Calls are allowed at an even pace. A throttled answer lowers the rate a little below what was
-/// accepted lately, at most five times a second (answers of calls already out say nothing new);
-/// without one it climbs by 2 % five times a second. Against a steady allowance this uses more than
-/// nine tenths of it. Never above calls_per_second_max.
+/// Calls are allowed at an even pace. A throttled answer lowers the rate by 5 %, at most five times
+/// a second (answers of calls already out say nothing new); where many are throttled, to a little
+/// above what was accepted lately. It climbs by 2 %, five times a second, and twice as fast after
+/// each step without a throttled answer: what throttled for a while, or once, is soon forgotten.
+/// Against a steady allowance this uses more than nine tenths of it. Never above
+/// calls_per_second_max.
 class Pace {
  public:
   explicit Pace(const PaceOptions& options)
@@ -40,15 +42,23 @@ class Pace {
   [[nodiscard]] double rate() const { return rate_; }
 
  private:
+  static constexpr double kRaise = 0.02;
+  struct Window {
+    Ticks start{};
+    std::uint64_t accepted = 0;
+    std::uint64_t throttled = 0;
+  };
+
   void look(Ticks now);
 
   PaceOptions options_;
   double rate_;
+  double raise_ = kRaise;  // by which part the next step goes up
   Ticks free_at_ = Ticks::min() / 2;
-  Ticks adapted_at_{};         // the last change of rate, up or down
-  Ticks window_start_{};       // of the count below
-  std::uint64_t window_ = 0;   // accepted in this window
-  double accepted_rate_ = -1;  // calls per second of the last whole window; negative: none yet
+  Ticks adapted_at_{};        // the last change of rate, up or down
+  Window window_{};           // the one under way
+  double accepted_rate_ = 0;  // calls per second of the last whole window
+  bool far_above_ = false;    // much of the last whole window was throttled
 };
 
 }  // namespace millrace

@@ -62,5 +62,40 @@ TEST(Pace, UsesNearlyAllOfWhatIsAllowed) {
   }
 }
 
+TEST(Pace, OneThrottledCallAfterAQuietTimeChangesLittle) {
+  Pace pace({.calls_per_second_max = 1000});
+  for (Ticks now = 0s; now < 10s; now += 500ms) pace.accepted(now);
+  pace.throttled(20s);
+  EXPECT_GE(pace.rate(), 940);
+}
+
+TEST(Pace, RareThrottlingOfAQuietStreamDoesNotSlowItDown) {
+  Pace pace({.calls_per_second_max = 1000});
+  int calls = 0;
+  double lowest = 1000;
+  for (Ticks now = 0s; now < 60s; now += 50ms) {
+    if (++calls % 50 == 0) {
+      pace.throttled(now);
+    } else {
+      pace.accepted(now);
+    }
+    lowest = std::min(lowest, pace.rate());
+  }
+  EXPECT_GE(lowest, 900);
+}
+
+TEST(Pace, ForgetsWithinSecondsThatItWasThrottledForLong) {
+  Pace pace({.calls_per_second_max = 1000});
+  for (Ticks now = 0s; now < 30s; now += 20ms) pace.throttled(now);
+  EXPECT_LE(pace.rate(), 2);
+  Ticks now = 30s;
+  for (; pace.rate() < 1000 && now < 60s; now += 1ms) {
+    if (pace.next(now) > now) continue;
+    pace.start(now);
+    pace.accepted(now);
+  }
+  EXPECT_LE(now, 40s);
+}
+
 }  // namespace
 }  // namespace millrace

@@ -124,7 +124,7 @@ Result<DemoData> prepare_demo_data(const DemoDataOptions& options,
   if (rows < 100) {
     return fail(ErrorKind::invalid,
                 fmt::format("{}: only {} rows can be read; the demo wants a thousand or more",
-                            options.file, rows));
+                            options.file.empty() ? "--limit" : options.file, rows));
   }
   // The newest tenth by time: everything after the border, and of its very second as many as are
   // missing.

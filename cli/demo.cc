@@ -319,17 +319,20 @@ Result<std::string> Demo::command(const std::vector<std::string>& words, const s
   std::filesystem::remove(options.stdout_path, ignored);
   auto process = ChildProcess::start(options);
   if (!process) return tl::unexpected(process.error());
+  const auto word = std::find_if(words.begin(), words.end(),
+                                 [](const std::string& one) { return !one.starts_with('-'); });
+  const std::string name = word == words.end() ? log : *word;
   const auto start = Clock::now();
   std::optional<ChildResult> result;
   while (!(result = process->poll())) {
     if (!context_.pause->wait(50ms))
       return fail(ErrorKind::transient, "interrupted", "interrupted");
-    progress_.show(fmt::format("millrace {} … {:.0f} s", words.front(), seconds_since(start)));
+    progress_.show(fmt::format("millrace {} … {:.0f} s", name, seconds_since(start)));
   }
   saw_rss(result->rss_kib_max);
   if (result->exit_code != 0) {
     return fail(ErrorKind::transient,
-                fmt::format("`millrace {}` ended with {}:{}", words.front(), result->exit_code,
+                fmt::format("`millrace {}` ended with {}:{}", name, result->exit_code,
                             last_lines(options.stderr_path, 5)));
   }
   return file_text(options.stdout_path);

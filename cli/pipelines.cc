@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <atomic>
 #include <future>
 #include <mutex>
@@ -146,14 +147,54 @@ PartReport report_of(const ArchiverStatus& status, const Source& source) {
   return report;
 }
 
+// How far behind a pipeline is, for alerts: per pipeline, since partitions come and go and series
+// would stay. Per partition it stands in /status.
+class LagGauges {
+ public:
+  LagGauges(Metrics& metrics, const std::string& pipeline)
+      : records_behind_(metrics.gauge("millrace_source_records_behind",
+                                      "Records of the log that are not settled, all partitions",
+                                      {{"pipeline", pipeline}})),
+        seconds_behind_(metrics.gauge("millrace_source_seconds_behind",
+                                      "Of the partition that is farthest behind",
+                                      {{"pipeline", pipeline}})),
+        retention_left_(metrics.gauge("millrace_source_retention_left_seconds",
+                                      "Until the log deletes what is not settled, of the partition "
+                                      "nearest to it; -1: not known",
+                                      {{"pipeline", pipeline}})) {
+    retention_left_.set(-1);
+  }
+
+  void show(const SourceStatus& status) {
+    std::int64_t records = 0;
+    std::int64_t millis = 0;
+    std::int64_t left_ms = -1;
+    for (const PartitionStatus& partition : status.partitions) {
+      records += std::max<std::int64_t>(0, partition.records_behind);
+      millis = std::max(millis, partition.millis_behind);
+      if (partition.retention_left_ms >= 0 &&
+          (left_ms < 0 || partition.retention_left_ms < left_ms))
+        left_ms = partition.retention_left_ms;
+    }
+    records_behind_.set(records);
+    seconds_behind_.set(millis / 1000);
+    retention_left_.set(left_ms < 0 ? -1 : left_ms / 1000);
+  }
+
+ private:
+  Gauge& records_behind_;
+  Gauge& seconds_behind_;
+  Gauge& retention_left_;
+};
+
 // The thread, the loop and the source of one pipeline, and its body (Forwarder or Archiver).
 template <class Body>
 class Hosted final : public RunningPipeline {
  public:
   using MakeBody = std::function<Result<std::unique_ptr<Body>>(Loop&, Source&)>;
 
-  Hosted(std::string name, std::size_t workers)
-      : name_(std::move(name)), loop_({.workers = workers}) {}
+  Hosted(std::string name, std::size_t workers, Metrics& metrics)
+      : name_(std::move(name)), lag_(metrics, name_), loop_({.workers = workers}) {}
 
   /// What the body uses on workers: it must outlive the loop's threads, so it goes in here.
   struct Parts {
@@ -215,6 +256,7 @@ class Hosted final : public RunningPipeline {
  private:
   void publish_once() {
     PartReport fresh = report_of(body_->status(), *source_.source);
+    lag_.show(source_.source->status());
     const std::lock_guard lock(mutex_);
     report_ = std::move(fresh);
   }
@@ -225,6 +267,7 @@ class Hosted final : public RunningPipeline {
   }
 
   std::string name_;
+  LagGauges lag_;
   Parts parts_{};
   // Positions and clients of the source are used by the loop's workers, the source itself is not.
   SourceWithParts source_{};
@@ -263,8 +306,8 @@ Result<std::unique_ptr<RunningPipeline>> make_forwarder_pipeline(const Config& c
 
   // One worker for each call that may be under way, some for dead letters and the source's own
   // questions.
-  auto host = std::make_unique<Hosted<Forwarder>>("personalize",
-                                                  personalize.options.calls_in_flight_max + 8);
+  auto host = std::make_unique<Hosted<Forwarder>>(
+      "personalize", personalize.options.calls_in_flight_max + 8, metrics);
   auto client = aws.client(kPersonalizeEventsService, personalize.aws, 1);
   if (!client) return fail(client.error().while_doing("personalize"));
   host->parts().client = std::move(*client);
@@ -305,7 +348,7 @@ Result<std::unique_ptr<RunningPipeline>> make_archiver_pipeline(const Config& co
   const std::size_t read_ahead = read_ahead_of(pipeline.memory_bytes);
   pipeline.memory_bytes -= read_ahead;
 
-  auto host = std::make_unique<Hosted<Archiver>>("lake", pipeline.uploads_max + 8);
+  auto host = std::make_unique<Hosted<Archiver>>("lake", pipeline.uploads_max + 8, metrics);
   auto store = make_store(lake.options.url);
   if (!store) return tl::unexpected(store.error());
   host->parts().store = std::move(*store);

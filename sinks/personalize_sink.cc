@@ -22,6 +22,9 @@ constexpr std::size_t kRefusalsAtStart = 3;
 // accepted or refused too.
 constexpr Ticks kSecondOpinion = 500ms;
 
+// A service where one call in a hundred fails is no news ten times a second.
+constexpr Ticks kWarnEvery = 60s;
+
 }  // namespace
 
 PersonalizeSink::PersonalizeSink(Loop& loop, Call call, PersonalizeSinkOptions options,
@@ -292,7 +295,8 @@ void PersonalizeSink::failed(Delivery& delivery) {
     pace_.throttled(loop_.now());
   } else {
     calls_failed_.add();
-    if (!last_error_) {
+    if (!last_error_ && loop_.now() >= warn_at_) {
+      warn_at_ = loop_.now() + kWarnEvery;
       log_.warn("put events failed, trying again",
                 {{"kind", name_of(error.kind)}, {"error", error.message}});
     }

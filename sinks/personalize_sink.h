@@ -186,6 +186,7 @@ class PersonalizeSink {
   std::uint32_t probes_ = 0;            // that failed since probing began
   Ticks probe_at_{};
   bool was_probing_ = false;
+  Ticks warn_at_ = Ticks::min();  // the next line about failing calls, one a minute
   Ticks wake_at_ = Ticks::max();
   bool in_pump_ = false;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);

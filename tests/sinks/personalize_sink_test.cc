@@ -62,7 +62,9 @@ struct World {
   StrictPutEvents server{};
   FlightLoop loop{manual, server};
   Metrics metrics{};
-  Log log{};
+  std::vector<std::string> lines{};
+  Log log{LogLevel::warn, Log::Format::text,
+          [this](LogLevel, std::string_view line) { lines.emplace_back(line); }};
   std::unique_ptr<PersonalizeSink> sink{};
   std::deque<std::vector<Event>> queue{};
   std::map<std::string, std::uint64_t> numbers{};
@@ -232,6 +234,25 @@ TEST(PersonalizeSink, AnOutageIsProbedSlowlyAndLeftAtOnce) {
   down = false;
   world.manual.advance(25s);
   EXPECT_EQ(world.outcomes.size(), 200u);
+}
+
+TEST(PersonalizeSink, CallsThatFailNowAndThenAreOneLineAMinute) {
+  World world;
+  int call = 0;
+  world.server.decide = [&](const PutEventsRequest&) -> std::optional<StrictPutEvents::Failure> {
+    if (++call % 2 == 1) return StrictPutEvents::Failure{error_of(ErrorKind::transient, "503")};
+    return std::nullopt;
+  };
+  for (int i = 0; i < 50; ++i) {
+    world.offer("user" + std::to_string(i), {"1"});
+    world.manual.advance(1s);
+  }
+  EXPECT_GE(call, 100);
+  EXPECT_EQ(world.lines.size(), 1U);
+  world.manual.advance(20s);
+  world.offer("ann", {"1"});
+  world.manual.advance(1s);
+  EXPECT_EQ(world.lines.size(), 2U);
 }
 
 TEST(PersonalizeSink, KeepsToItsCallsInFlightAndItsPace) {

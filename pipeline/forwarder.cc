@@ -472,10 +472,15 @@ void Forwarder::look_at_dead_letters() {
   }
 }
 
-// A run that should end by itself must not wait for ever for a person.
+// What only a person can mend: a run that should end by itself must not wait for it for ever, and
+// one that is asked to stop not at all.
 void Forwarder::look_at_trouble() {
-  if (!options_.pipeline.until_end || stopping_) return;
+  if (!options_.pipeline.until_end && !stopping_) return;
   const auto sink = sink_.state();
+  if (stopping_) {
+    if (sink.stuck) drain_until_ = std::min(drain_until_, loop_.now());
+    return;
+  }
   if (!sink.stuck) {
     stuck_since_.reset();
     return;

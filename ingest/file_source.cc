@@ -57,8 +57,10 @@ Piece read_piece(const PieceOrder& order) {
   struct stat about {};
   if (fd < 0 || ::fstat(fd, &about) != 0) {
     piece.missing = errno == ENOENT;
-    piece.status = fail(errno == EACCES ? ErrorKind::denied : ErrorKind::transient,
-                        fmt::format("reading {}: {}", order.path, std::strerror(errno)));
+    piece.status = fail(
+        errno == EACCES ? ErrorKind::denied : ErrorKind::transient,
+        fmt::format("reading {}: {}{}", order.path, std::strerror(errno),
+                    piece.missing ? "; it is waited for, if source.file.path is right" : ""));
     if (fd >= 0) ::close(fd);
     return piece;
   }
@@ -241,8 +243,7 @@ class FileSource::State : public std::enable_shared_from_this<FileSource::State>
   }
   void trouble(const Error& error) {
     if (!trouble_ || trouble_->message != error.message) {
-      log_.warn("file source in trouble, trying again; is source.file.path right?",
-                {{"path", options_.path}, {"error", error.message}});
+      log_.warn("file source in trouble", {{"path", options_.path}, {"error", error.message}});
     }
     trouble_ = error;
   }

@@ -80,7 +80,66 @@ int on_certificate(rd_kafka_t*, const char*, std::int32_t, int* x509_error, int,
   return *x509_error == 0 ? 1 : 0;
 }
 
+// "A Guide to the Kafka Protocol", API keys.
+constexpr int kMetadataRequest = 3;
+constexpr int kJoinGroupRequest = 11;
+constexpr int kHeartbeatRequest = 12;
+constexpr int kSyncGroupRequest = 14;
+
+rd_kafka_resp_err_t on_request(rd_kafka_t*, int, const char*, std::int32_t, std::int16_t api_key,
+                               std::int16_t, std::int32_t, std::size_t, void* opaque) {
+  static_cast<GroupTraffic*>(opaque)->note_sent(api_key);
+  return RD_KAFKA_RESP_ERR_NO_ERROR;
+}
+
+rd_kafka_resp_err_t on_response(rd_kafka_t*, int, const char*, std::int32_t, std::int16_t api_key,
+                                std::int16_t, std::int32_t, std::size_t, std::int64_t,
+                                rd_kafka_resp_err_t err, void* opaque) {
+  static_cast<GroupTraffic*>(opaque)->note_answered(api_key, err == RD_KAFKA_RESP_ERR_NO_ERROR);
+  return RD_KAFKA_RESP_ERR_NO_ERROR;
+}
+
+rd_kafka_resp_err_t on_new(rd_kafka_t* rk, const rd_kafka_conf_t*, void* opaque, char*,
+                           std::size_t) {
+  rd_kafka_interceptor_add_on_request_sent(rk, "millrace", on_request, opaque);
+  rd_kafka_interceptor_add_on_response_received(rk, "millrace", on_response, opaque);
+  return RD_KAFKA_RESP_ERR_NO_ERROR;
+}
+
 }  // namespace
+
+void GroupTraffic::note_sent(int api_key) {
+  const std::lock_guard lock(mutex_);
+  if (api_key == kHeartbeatRequest) ++seen_.heartbeats;
+  if (api_key != kJoinGroupRequest) return;
+  ++seen_.joins;
+  seen_.joining = true;
+}
+
+void GroupTraffic::note_answered(int api_key, bool heard) {
+  const std::lock_guard lock(mutex_);
+  if (heard) ++answers_heard_;
+  if (api_key == kHeartbeatRequest || api_key == kMetadataRequest || api_key == kSyncGroupRequest)
+    ++seen_.answers;
+  if (api_key == kSyncGroupRequest) seen_.joining = false;
+}
+
+std::uint64_t GroupTraffic::answers_heard() const {
+  const std::lock_guard lock(mutex_);
+  return answers_heard_;
+}
+
+GroupTraffic::Seen GroupTraffic::seen() const {
+  const std::lock_guard lock(mutex_);
+  return seen_;
+}
+
+bool GroupTraffic::send_if_still(const Seen& expected, const std::function<void()>& send) const {
+  const std::lock_guard lock(mutex_);
+  if (seen_ != expected) return false;
+  send();
+  return true;
+}
 
 Status check_kafka_properties(const std::map<std::string, std::string>& properties) {
   const Conf conf(rd_kafka_conf_new());
@@ -147,6 +206,8 @@ Result<std::shared_ptr<KafkaHandle>> KafkaHandle::make(
   rd_kafka_conf_set_events(conf.get(), RD_KAFKA_EVENT_REBALANCE | RD_KAFKA_EVENT_ERROR |
                                            RD_KAFKA_EVENT_OFFSET_COMMIT | RD_KAFKA_EVENT_LOG |
                                            RD_KAFKA_EVENT_DR);
+  if (role == Role::consumer)
+    rd_kafka_conf_interceptor_add_on_new(conf.get(), "millrace", on_new, &state->traffic);
   std::array<char, 512> text{};
   const rd_kafka_type_t type = role == Role::producer ? RD_KAFKA_PRODUCER : RD_KAFKA_CONSUMER;
   state->rk = rd_kafka_new(type, conf.get(), text.data(), text.size());

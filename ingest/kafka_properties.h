@@ -3,9 +3,13 @@
 #pragma once
 
 #include <atomic>
+#include <compare>
 #include <cstddef>
+#include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
+#include <mutex>
 #include <string>
 
 #include "core/result.h"
@@ -33,6 +37,41 @@ struct ReadAhead {
 };
 ReadAhead split_read_ahead(std::size_t bytes_max, std::size_t partitions);
 inline constexpr std::size_t kQueuedMessageBytes = 350;
+
+/// What passes between a member and its group, as far as it decides whether a commit may be sent. A
+/// broker answers one request of a connection at a time, so a commit sent behind a JoinGroup
+/// request waits until the group has its next generation, is refused as one of the old, and
+/// librdkafka before 2.10 then gives up every partition of the member (its issue #4059). Nothing
+/// announces that JoinGroup to the program: librdkafka sends it by itself, upon the answer to a
+/// heartbeat, to a metadata request or to SyncGroup, but not within a second of the last one.
+///
+/// Threads: note_* are called by librdkafka's (its interceptors), the rest by the loop's.
+class GroupTraffic {
+ public:
+  void note_sent(int api_key);
+  void note_answered(int api_key, bool heard);
+
+  /// Requests of all kinds that the cluster has answered.
+  [[nodiscard]] std::uint64_t answers_heard() const;
+
+  struct Seen {
+    std::uint64_t answers = 0;     // after which a JoinGroup may follow
+    std::uint64_t heartbeats = 0;  // sent: none while librdkafka means to join
+    std::uint64_t joins = 0;       // JoinGroup requests sent
+    bool joining = false;          // from a JoinGroup request to the answer to SyncGroup
+    auto operator<=>(const Seen&) const = default;
+  };
+  [[nodiscard]] Seen seen() const;
+
+  /// Runs `send` unless something was noted since `expected`. While it runs nothing can be: what
+  /// librdkafka does about the next answer comes after what `send` has queued.
+  bool send_if_still(const Seen& expected, const std::function<void()>& send) const;
+
+ private:
+  mutable std::mutex mutex_{};
+  Seen seen_{};
+  std::uint64_t answers_heard_ = 0;
+};
 
 /// A librdkafka handle and what its callbacks write to. librdkafka's threads may use
 /// `certificate_error` as long as the handle lives. Two faults of librdkafka 2.0.2 shape its end:
@@ -65,11 +104,14 @@ class KafkaHandle {
   [[nodiscard]] int certificate_error() const {
     return state_->certificate_error.load(std::memory_order_relaxed);
   }
+  /// Only a consumer's is ever written to.
+  [[nodiscard]] const GroupTraffic& traffic() const { return state_->traffic; }
 
  private:
   struct State {
     rd_kafka_t* rk = nullptr;
     std::atomic<int> certificate_error{0};
+    GroupTraffic traffic{};
   };
   KafkaHandle(std::shared_ptr<State> state, bool destroyable)
       : state_(std::move(state)), destroyable_(destroyable) {}

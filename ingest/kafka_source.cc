@@ -182,6 +182,7 @@ struct KafkaSource::State : std::enable_shared_from_this<State> {
     std::string note{};
     Done done{};
     std::uint64_t sent_as = 0;  // 0: not under way
+    Ticks since{0};             // when it could first have been sent
     Ticks not_before{0};
   };
 
@@ -201,6 +202,7 @@ struct KafkaSource::State : std::enable_shared_from_this<State> {
     bool fetching = false;  // librdkafka has it in its assignment
     bool paused = false;
     bool stuck = false;
+    bool vanished = false;      // our committed position is gone: no commit may hide that
     bool was_at_end = false;    // up to end_at_assignment
     bool out_of_range = false;  // librdkafka says so; log ends are being asked
     std::int64_t next = -1;     // to hand out
@@ -212,8 +214,8 @@ struct KafkaSource::State : std::enable_shared_from_this<State> {
     std::uint32_t damaged_tries = 0;
     std::int64_t damaged_at = -1;
     std::size_t record_bytes_usual = 256;
-    // Arrival times by position, one per poll, for "how old is the first record that is not
-    // settled".
+    // End of each batch handed out and the arrival of its first record, for "how old is the first
+    // record that is not settled".
     std::deque<std::pair<std::int64_t, std::int64_t>> arrivals{};
 
     [[nodiscard]] PartitionId id() const { return id_of(number); }
@@ -266,13 +268,28 @@ struct KafkaSource::State : std::enable_shared_from_this<State> {
   std::int64_t retention_ms = -1;
 
   std::map<std::int32_t, Partition> partitions{};
+  // The last committed position of each partition that was ever ours: one that has none when it is
+  // ours again belongs to another topic of the same name.
+  std::map<std::int32_t, Position> positions_known{};
   bool assigned_once = false;
   std::uint64_t tenures = 0;
   std::uint64_t commits_sent = 0;
   std::map<std::uint64_t, std::pair<std::int32_t, Tenure>> commits_under_way{};
   std::optional<Ticks> revoke_deadline{};  // set while the group waits for us
   std::vector<std::int32_t> revoked{};
+  std::optional<Ticks> leave_by{};  // close() was called
   Ticks close_deadline{0};
+  std::uint64_t heard = 0;  // answers of the cluster, while closing
+  Ticks heard_at{0};
+
+  // Whether librdkafka may be about to join its group again: see watch_group().
+  GroupTraffic::Seen group_seen{};
+  Ticks joined_at{0};
+  bool join_due = false;         // we have let partitions go: librdkafka joins to tell the group
+  bool backoff_suspect = false;  // it may be waiting to join until its backoff is over
+  Ticks fence_not_before{0};
+  std::uint64_t fence = 0;                 // under way, 0: none
+  std::optional<Ticks> safe_at{Ticks{0}};  // commits may go from then on; nothing: not known yet
 
   bool asking[3] = {false, false, false};
   Ticks assignment_not_before{0};
@@ -528,7 +545,8 @@ struct KafkaSource::State : std::enable_shared_from_this<State> {
       const auto found = partitions.find(number);
       if (found == partitions.end()) continue;
       Partition& partition = found->second;
-      if (lost || !partition.known_outside()) {
+      // Whoever was refused a commit has dropped the partition and answers nothing more.
+      if (lost || partition.vanished || !partition.known_outside()) {
         end_tenure(partition);
       } else {
         partition.stage = Stage::revoking;
@@ -562,6 +580,7 @@ struct KafkaSource::State : std::enable_shared_from_this<State> {
       partitions.erase(found);
     }
     revoked.clear();
+    join_due = phase == Phase::member;
     change_assignment(fetched, -1, false);
   }
 
@@ -710,6 +729,12 @@ struct KafkaSource::State : std::enable_shared_from_this<State> {
                                  .tenure = partition.tenure,
                                  .committed = of.committed,
                                  .start = Position{Offset::of(std::max<std::int64_t>(0, begin))}});
+    const auto known = positions_known.find(partition.number);
+    if (of.committed) {
+      positions_known[partition.number] = of.committed->position;
+    } else if (known != positions_known.end()) {
+      position_vanished(partition, known->second);
+    }
   }
 
   void judge_range(Partition& partition, const PartitionAnswer& of) {
@@ -737,12 +762,12 @@ struct KafkaSource::State : std::enable_shared_from_this<State> {
       partition.out_of_range = false;
       partition.fetch_again_at = loop.now();
     } else if (partition.next > of.end) {
-      stick(
-          partition, ErrorKind::refused,
-          named(partition) + " ends at offset " + std::to_string(of.end) +
-              ", before our position " + std::to_string(partition.next) +
-              ": the topic was re-created or its log cut off; if that was intended, delete group " +
-              options.group + " or use another name");
+      stick(partition, ErrorKind::refused,
+            named(partition) + " ends at offset " + std::to_string(of.end) +
+                ", before our position " + std::to_string(partition.next) +
+                ": the topic was created anew or its log cut off; if that was intended, delete "
+                "group " +
+                options.group + " or use another name");
     } else {
       // The log does hold our position: a broker that lagged behind, or an error that came of a
       // damaged batch.
@@ -753,12 +778,17 @@ struct KafkaSource::State : std::enable_shared_from_this<State> {
 
   void judge_commitment(Partition& partition, const PartitionAnswer& of) {
     if (of.committed || !partition.committed || !partition.known_outside()) return;
+    position_vanished(partition, partition.committed->position);
+  }
+
+  void position_vanished(Partition& partition, const Position& was) {
+    partition.vanished = true;
+    refuse_commits(partition);
     stick(partition, ErrorKind::refused,
           "group " + options.group + " has no position any more for " + named(partition) +
-              " (it was " + partition.committed->position.text() +
+              " (it was " + was.text() +
               "): the topic was deleted and created anew, or the group was deleted; stop millrace "
-              "and start it again to "
-              "read the new topic from its beginning");
+              "and start it again to read the new topic from its beginning");
   }
 
   // ---- reading ----
@@ -885,6 +915,7 @@ struct KafkaSource::State : std::enable_shared_from_this<State> {
     records.batch.bytes.reserve(bytes);
     records.batch.records.reserve(end - begin);
     std::int64_t arrived_ms = -1;
+    std::int64_t oldest_ms = -1;
     for (std::size_t i = begin; i < end; ++i) {
       const Message message(messages[i]);
       // After a rebalance librdkafka may fetch from a little further back.
@@ -893,6 +924,7 @@ struct KafkaSource::State : std::enable_shared_from_this<State> {
       rd_kafka_timestamp_type_t type = RD_KAFKA_TIMESTAMP_NOT_AVAILABLE;
       const std::int64_t timestamp = rd_kafka_message_timestamp(message.get(), &type);
       arrived_ms = type == RD_KAFKA_TIMESTAMP_NOT_AVAILABLE || timestamp < 0 ? -1 : timestamp;
+      if (oldest_ms < 0) oldest_ms = arrived_ms;
       records.batch.records.push_back(
           RecordRef{.at = Position{Offset::of(message->offset)},
                     .begin = records.batch.bytes.size(),
@@ -906,15 +938,16 @@ struct KafkaSource::State : std::enable_shared_from_this<State> {
     partition.record_bytes_usual = std::max<std::size_t>(1, bytes / (end - begin));
     if (partition.next >= partition.end_at_assignment) partition.was_at_end = true;
     partition.end = std::max(partition.end, partition.next);
-    if (arrived_ms >= 0) {
+    if (oldest_ms >= 0) {
       constexpr std::size_t kArrivalsMax = 1024;
       if (partition.arrivals.size() == kArrivalsMax) {
-        // Half the marks at twice the distance: old and coarse is better than none.
+        // Half the marks at twice the distance: coarse is better than none.
         std::deque<std::pair<std::int64_t, std::int64_t>> thinner;
-        for (std::size_t i = 0; i < kArrivalsMax; i += 2) thinner.push_back(partition.arrivals[i]);
+        for (std::size_t i = 0; i < kArrivalsMax; i += 2)
+          thinner.emplace_back(partition.arrivals[i + 1].first, partition.arrivals[i].second);
         partition.arrivals = std::move(thinner);
       }
-      partition.arrivals.emplace_back(partition.next, arrived_ms);
+      partition.arrivals.emplace_back(partition.next, oldest_ms);
     }
     worked();
     events.emplace_back(std::move(records));
@@ -955,12 +988,72 @@ struct KafkaSource::State : std::enable_shared_from_this<State> {
 
   // ---- commits ----
 
+  // librdkafka joins at most once in this time (rdkafka_cgrp.c, rkcg_join_intvl).
+  static constexpr Ticks kJoinBackoff = std::chrono::seconds(1);
+
+  // After each answer that may make librdkafka join again no commit is sent until a fence has come
+  // back (a commit of nothing, which librdkafka's main thread answers by itself, behind that answer
+  // in its queue) and join_guard has passed, for its network thread to send a JoinGroup that we
+  // would then see. A join asked for too soon after the last waits for its backoff: then the same
+  // again.
+  void watch_group() {
+    const Ticks now = loop.now();
+    const GroupTraffic::Seen seen = handle->traffic().seen();
+    if (seen.joins != group_seen.joins) {
+      joined_at = now;
+      join_due = false;
+      backoff_suspect = false;
+    }
+    if (seen.heartbeats != group_seen.heartbeats) backoff_suspect = false;
+    if (seen.answers != group_seen.answers) {
+      suspect(now);
+      backoff_suspect = backoff_suspect || now < joined_at + kJoinBackoff;
+    }
+    group_seen = seen;
+    if (backoff_suspect && now >= joined_at + kJoinBackoff - limits.join_guard) {
+      backoff_suspect = false;
+      suspect(joined_at + kJoinBackoff + limits.join_guard / 2);
+    }
+    if (safe_at || fence != 0 || now < fence_not_before) return;
+    const List nothing = list_of(options.topic, {0}, RD_KAFKA_OFFSET_INVALID);
+    fence = ++commits_sent;
+    queue_commit(*nothing, fence);
+  }
+
+  void suspect(Ticks not_before) {
+    safe_at.reset();
+    fence = 0;
+    fence_not_before = not_before;
+  }
+
+  // While the group waits for our answer to a revocation librdkafka does not join.
+  [[nodiscard]] bool may_commit() const {
+    if (revoke_deadline && (phase == Phase::closing || !group_seen.joining)) return true;
+    return !group_seen.joining && !join_due && safe_at && loop.now() >= *safe_at;
+  }
+
   void send_commits() {
+    const bool free = may_commit();
     for (auto& [number, partition] : partitions) {
       if (partition.commits.empty()) continue;
       Commit& commit = partition.commits.front();
-      if (commit.sent_as == 0 && loop.now() >= commit.not_before) send(partition, commit);
+      if (commit.sent_as != 0 || loop.now() < commit.not_before) continue;
+      if (commit.since == Ticks{0}) commit.since = loop.now();
+      if (loop.now() - commit.since >= limits.commit_hold_max) {
+        send(partition, commit);
+      } else if (!free ||
+                 !handle->traffic().send_if_still(group_seen, [&] { send(partition, commit); })) {
+        return;
+      }
     }
+  }
+
+  rd_kafka_resp_err_t queue_commit(const rd_kafka_topic_partition_list_t& list,
+                                   std::uint64_t number) {
+    // NOLINTNEXTLINE(performance-no-int-to-ptr): librdkafka carries the number along, nothing is
+    // behind it
+    void* const tag = reinterpret_cast<void*>(static_cast<std::uintptr_t>(number));
+    return rd_kafka_commit_queue(handle->get(), &list, commit_queue.get(), nullptr, tag);
   }
 
   void send(Partition& partition, Commit& commit) {
@@ -977,11 +1070,7 @@ struct KafkaSource::State : std::enable_shared_from_this<State> {
     }
     commit.sent_as = ++commits_sent;
     commits_under_way[commit.sent_as] = {partition.number, partition.tenure};
-    // NOLINTNEXTLINE(performance-no-int-to-ptr): librdkafka carries the number along, nothing is
-    // behind it
-    void* const tag = reinterpret_cast<void*>(static_cast<std::uintptr_t>(commit.sent_as));
-    const rd_kafka_resp_err_t err =
-        rd_kafka_commit_queue(handle->get(), list.get(), commit_queue.get(), nullptr, tag);
+    const rd_kafka_resp_err_t err = queue_commit(*list, commit.sent_as);
     if (err != RD_KAFKA_RESP_ERR_NO_ERROR) on_committed(commit.sent_as, err, rd_kafka_err2str(err));
   }
 
@@ -1000,6 +1089,11 @@ struct KafkaSource::State : std::enable_shared_from_this<State> {
   }
 
   void on_committed(std::uint64_t sent_as, rd_kafka_resp_err_t err, const char* text) {
+    if (sent_as == fence && fence != 0) {
+      fence = 0;
+      safe_at = loop.now() + limits.join_guard;
+      return;
+    }
     const auto under_way = commits_under_way.find(sent_as);
     if (under_way == commits_under_way.end()) return;
     const auto [number, tenure] = under_way->second;
@@ -1018,6 +1112,7 @@ struct KafkaSource::State : std::enable_shared_from_this<State> {
           partition.arrivals.pop_front();
         partition.committed =
             Committed{Position{Offset::of(commit.offset)}, std::move(commit.note)};
+        positions_known[number] = partition.committed->position;
         finish(partition, {});
         return;
       }
@@ -1066,13 +1161,27 @@ struct KafkaSource::State : std::enable_shared_from_this<State> {
 
   // ---- leaving ----
 
-  void begin_close() {
-    if (phase == Phase::closing || phase == Phase::closed) return;
-    if (!handle) {
-      phase = Phase::closed;
+  void want_close() {
+    if (leave_by) return;
+    leave_by = loop.now() + limits.leave_wait;
+    if (!handle) phase = Phase::closed;
+    begin_close_when_joined();
+  }
+
+  // A member that leaves between JoinGroup and SyncGroup never learns its generation: its last
+  // commits would be refused. So a rebalance that is under way is waited for, within a bound.
+  void begin_close_when_joined() {
+    if (!leave_by || phase != Phase::member) return;
+    if (!partitions.empty() && (join_due || handle->traffic().seen().joining) &&
+        loop.now() < *leave_by)
       return;
-    }
+    begin_close();
+  }
+
+  void begin_close() {
     phase = Phase::closing;
+    heard = handle->traffic().answers_heard();
+    heard_at = loop.now();
     close_deadline = loop.now() + limits.release_wait + limits.leave_wait;
     // Not the consumer's own queue: librdkafka forwards that one to the queue it is given here.
     if (rd_kafka_error_t* error = rd_kafka_consumer_close_queue(handle->get(), close_queue.get())) {
@@ -1086,11 +1195,19 @@ struct KafkaSource::State : std::enable_shared_from_this<State> {
     if (rd_kafka_consumer_closed(handle->get()) != 0) {
       if (assigned_once) handle->may_destroy();
       finish_close();
-    } else if (loop.now() >= close_deadline) {
-      log.warn("kafka group not left in time: it will notice by itself",
-               {{"group", options.group}});
-      finish_close();
+      return;
     }
+    // Nobody waits a minute for commits to a cluster that is not there.
+    if (const std::uint64_t now_heard = handle->traffic().answers_heard(); now_heard != heard) {
+      heard = now_heard;
+      heard_at = loop.now();
+    }
+    const bool silent = loop.now() - heard_at >= limits.leave_wait;
+    if (!silent && loop.now() < close_deadline) return;
+    log.warn("kafka group not left in time: it will notice by itself",
+             {{"group", options.group},
+              {"why", silent ? "the cluster does not answer" : "partitions were not released"}});
+    finish_close();
   }
 
   void finish_close() {
@@ -1119,12 +1236,14 @@ Result<std::vector<SourceEvent>> KafkaSource::poll(std::size_t records_max) {
   State& state = *state_;
   if (!state.final_error) {
     if (state.phase == State::Phase::sizing) state.size_up();
+    state.begin_close_when_joined();
     if (state.phase == State::Phase::member || state.phase == State::Phase::closing) {
       state.take_commit_answers();
       state.serve(state.observer_queue.get());
       state.serve(state.consumer_queue.get());
       if (state.phase == State::Phase::closing) state.serve(state.close_queue.get());
       state.answer_revoke();
+      state.watch_group();
       state.send_commits();
     }
     if (state.phase == State::Phase::member) {
@@ -1145,6 +1264,7 @@ void KafkaSource::start(const PartitionId& partition, Tenure tenure, const Posit
       state_->phase != State::Phase::member)
     return;
   found->stage = State::Stage::started;
+  if (found->stuck) return;
   const auto offset = offset_of(from);
   if (!offset) {
     state_->stick(
@@ -1170,7 +1290,7 @@ Position KafkaSource::after(const Position& at) const {
 void KafkaSource::commit(const PartitionId& partition, Tenure tenure, const Position& next,
                          std::string note, Done done) {
   State::Partition* found = state_->find(partition, tenure);
-  if (found == nullptr || !found->known_outside()) {
+  if (found == nullptr || !found->known_outside() || found->vanished) {
     state_->refuse(number_of(partition), std::move(done));
     return;
   }
@@ -1198,7 +1318,7 @@ void KafkaSource::release(const PartitionId& partition, Tenure tenure) {
   state_->refuse_commits(*found);
 }
 
-void KafkaSource::close() { state_->begin_close(); }
+void KafkaSource::close() { state_->want_close(); }
 bool KafkaSource::closed() const { return state_->phase == State::Phase::closed; }
 
 bool KafkaSource::at_end() const {
@@ -1222,6 +1342,7 @@ SourceStatus KafkaSource::status() const {
     if (!partition.known_outside()) continue;
     PartitionStatus line;
     line.partition = partition.id();
+    line.retention_ms = state_->retention_ms;
     if (partition.committed) {
       line.committed = partition.committed->position;
       const std::int64_t committed = offset_of(line.committed).value_or(0);

@@ -38,6 +38,11 @@ struct KafkaSourceLimits {
   std::chrono::milliseconds retry_delay{
       1000};  // before a failed question, a refused commit or a damaged batch is tried again
   std::chrono::milliseconds commit_retry_delay{200};
+  // A commit must not be queued behind librdkafka's JoinGroup (see GroupTraffic): this long after
+  // librdkafka has looked at an answer that may cause one, it would have been sent.
+  std::chrono::milliseconds join_guard{50};
+  // No rebalance takes longer (max.poll.interval.ms): a commit held so long is sent, come what may.
+  std::chrono::milliseconds commit_hold_max{300'000};
   // Revoked partitions hold up the whole group until released: far under max.poll.interval.ms (5
   // min), where the broker evicts us.
   std::chrono::milliseconds release_wait{60'000};

@@ -1233,13 +1233,17 @@ SourceStatus KinesisSource::State::status() const {
     one.partition = {id};
     if (shard.entry.committed) one.committed = shard.entry.committed->position;
     one.millis_behind = shard.behind_ms;
+    one.retention_ms = retention_ms_;
+    std::int64_t oldest_age_ms = -1;
     if (!shard.arrivals.empty()) {
-      one.retention_left_ms = retention_ms_ - (now_ms - shard.arrivals.front().second);
+      oldest_age_ms = std::max<std::int64_t>(0, now_ms - shard.arrivals.front().second);
     } else if (shard.tip_seen && shard.held.empty()) {
-      one.retention_left_ms = retention_ms_;
+      oldest_age_ms = 0;
     } else if (shard.entry.settled_arrived_ms >= 0) {
-      one.retention_left_ms = retention_ms_ - (now_ms - shard.entry.settled_arrived_ms);
+      oldest_age_ms = std::max<std::int64_t>(0, now_ms - shard.entry.settled_arrived_ms);
     }
+    if (oldest_age_ms >= 0)
+      one.retention_left_ms = std::max<std::int64_t>(0, retention_ms_ - oldest_age_ms);
     status.partitions.push_back(std::move(one));
   }
   return status;

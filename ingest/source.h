@@ -83,6 +83,7 @@ struct PartitionStatus {
   std::int64_t millis_behind = -1;  // -1 unknown
   std::int64_t retention_left_ms =
       -1;  // until the log forgets the oldest record not yet settled; -1 unknown
+  std::int64_t retention_ms = -1;  // how long the log keeps a record; -1 unknown or for ever
 };
 
 struct SourceStatus {

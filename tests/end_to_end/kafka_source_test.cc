@@ -29,7 +29,10 @@ using ::testing::SizeIs;
 class KafkaSourceTest : public ::testing::Test {
  protected:
   KafkaSourceTest() {
-    topic_ = ::testing::UnitTest::GetInstance()->current_test_info()->name();
+    // A number, for --gtest_repeat.
+    static int tests_run = 0;
+    topic_ = std::string(::testing::UnitTest::GetInstance()->current_test_info()->name()) + "-" +
+             std::to_string(++tests_run);
     options_.brokers = broker_.brokers();
     options_.topic = topic_;
     options_.group = topic_ + "-group";
@@ -191,6 +194,7 @@ TEST_F(KafkaSourceTest, ARebalanceMidStreamLosesAndDoublesNothing) {
   a->records_max = 10;
   ASSERT_TRUE(a->until([&] { return a->got.size() > 400; }));
   const auto stale = a->parts;
+  const auto begun = std::chrono::steady_clock::now();
   auto b = reader();
   b->records_max = 10;
   const auto both = [&] {
@@ -199,6 +203,9 @@ TEST_F(KafkaSourceTest, ARebalanceMidStreamLosesAndDoublesNothing) {
   };
   ASSERT_TRUE(
       loop_.run_until([&] { return b->assigned.size() == 2 && a->parts.size() == 2; }, both));
+  // A heartbeat until A hears of it and a second of librdkafka's own between two joins: the rest of
+  // the bound is for a machine that is busy with other things.
+  EXPECT_LT(std::chrono::steady_clock::now() - begun, 8s);
   // What A still knows of a partition that B has now is refused, and nothing is written.
   int refused = 0;
   for (const auto& [partition, owned] : stale) {
@@ -219,12 +226,12 @@ TEST_F(KafkaSourceTest, ARebalanceMidStreamLosesAndDoublesNothing) {
     EXPECT_EQ(r->strays, 0);
     for (const auto& g : r->got) doubled += seen.insert({g.partition, g.offset}).second ? 0U : 1U;
   }
-  // A commit that crosses the group's change of generation is refused and ends its tenure: rare,
-  // but then what was read and not committed is read again.
-  if (a->losses + b->losses == 0) {
-    EXPECT_EQ(doubled, 0U);
-    EXPECT_EQ(a->revokings, 2);
-  }
+  // No commit may cross the group's change of generation: librdkafka would give up all partitions.
+  EXPECT_EQ(a->losses + b->losses, 0);
+  EXPECT_THAT(a->refused, IsEmpty());
+  EXPECT_THAT(b->refused, IsEmpty());
+  EXPECT_EQ(doubled, 0U);
+  EXPECT_EQ(a->revokings, 2);
   EXPECT_EQ(seen.size(), 8000U);
   EXPECT_TRUE(loop_.run_until([&] { return b->source.closed(); },
                               [&] { a->turn(), b->source.close(), b->turn(); }));
@@ -248,7 +255,8 @@ TEST_F(KafkaSourceTest, TheGroupWaitsForARevokedPartitionUntilItIsReleased) {
   EXPECT_EQ(a->strays, 0);
   a->hold_release = false;
   EXPECT_TRUE(loop_.run_until([&] { return b->assigned.size() == 1; }, both));
-  EXPECT_TRUE(loop_.run_until([&] { return a->got.size() + b->got.size() >= 10; }, both))
+  EXPECT_TRUE(loop_.run_until([&] { return a->got.size() + b->got.size() >= 10; }, both));
+  EXPECT_EQ(a->got.size() + b->got.size(), 10U)
       << a->got.size() << " and " << b->got.size() << ", lost " << a->losses << " and " << b->losses
       << ", assigned " << a->assigned.size() << " and " << b->assigned.size();
 }
@@ -268,7 +276,7 @@ TEST_F(KafkaSourceTest, AReleaseThatNeverComesHoldsTheGroupOnlySoLong) {
   EXPECT_EQ(a->losses, 1);
 }
 
-TEST_F(KafkaSourceTest, AMemberThatComesAndGoesTenTimesLosesAndDoublesNothing) {
+TEST_F(KafkaSourceTest, AMemberThatComesAndGoesLosesAndDoublesNothing) {
   broker_.create_topic(topic_, 4);
   auto a = reader();
   a->keep_text = false;
@@ -280,7 +288,7 @@ TEST_F(KafkaSourceTest, AMemberThatComesAndGoesTenTimesLosesAndDoublesNothing) {
     r.got.clear();
   };
   ASSERT_TRUE(a->until([&] { return a->parts.size() == 4; }));
-  for (int round = 0; round < 10; ++round) {
+  for (int round = 0; round < 5; ++round) {
     for (int p = 0; p < 4; ++p) broker_.produce_numbers(topic_, p, 0, 50);
     auto b = reader();
     b->records_max = a->records_max = 7;
@@ -298,11 +306,9 @@ TEST_F(KafkaSourceTest, AMemberThatComesAndGoesTenTimesLosesAndDoublesNothing) {
     losses += b->losses;
   }
   a->records_max = 1000;
-  EXPECT_TRUE(loop_.run_until([&] { return seen.size() == 2000; }, [&] { a->turn(), take(*a); }));
-  if (losses + a->losses == 0) {
-    EXPECT_EQ(doubled, 0U);
-  }
-  EXPECT_LE(losses + a->losses, 8) << "two rounds at most may go that way";
+  EXPECT_TRUE(loop_.run_until([&] { return seen.size() == 1000; }, [&] { a->turn(), take(*a); }));
+  EXPECT_EQ(losses + a->losses, 0);
+  EXPECT_EQ(doubled, 0U);
   EXPECT_TRUE(a->leave());
 }
 
@@ -511,14 +517,56 @@ TEST_F(KafkaSourceTest, ATopicCreatedAnewUnderARunningReaderIsNoticed) {
   broker_.delete_topic(topic_);
   broker_.create_topic(topic_, 1);
   broker_.produce_numbers(topic_, 0, 0, 20);
-  // Either is an answer: our position is gone (Stuck), or the client saw the deletion and began
-  // anew at the beginning. What must not happen is going on at 10.
-  ASSERT_TRUE(r->until([&] { return !r->stuck.empty() || r->assigned.size() == 2; }));
-  for (const auto& g : r->got) EXPECT_LT(g.offset, 10);
-  if (!r->stuck.empty()) {
-    EXPECT_EQ(r->stuck[0].error.kind, ErrorKind::refused);
-    EXPECT_THAT(r->stuck[0].error.message, HasSubstr("created anew"));
-  }
+  // Whoever notices first, the re-check, the group (which takes a deleted topic away and gives the
+  // new one) or a fetch beyond the new log's end: never is it read on, and never begun anew
+  // unasked.
+  ASSERT_TRUE(r->until([&] { return !r->stuck.empty(); }));
+  EXPECT_EQ(r->stuck[0].error.kind, ErrorKind::refused);
+  EXPECT_THAT(r->stuck[0].error.message, HasSubstr("created anew"));
+  EXPECT_FALSE(r->until([&] { return r->got.size() > 10; }, 300ms));
+  EXPECT_FALSE(broker_.committed(options_.group, topic_, 0))
+      << "the old number must not be written into the new topic's books";
+  EXPECT_TRUE(r->leave());
+}
+
+TEST_F(KafkaSourceTest, ATopicThatCameBackBetweenTwoAssignmentsIsNotBegunAnewUnasked) {
+  broker_.create_topic(topic_, 1);
+  broker_.produce_numbers(topic_, 0, 0, 10);
+  const auto r = reader();
+  ASSERT_TRUE(r->until([&] {
+    return r->got.size() == 10 && !r->parts.at("0").dirty && !r->parts.at("0").committing;
+  }));
+  broker_.delete_topic(topic_);
+  ASSERT_TRUE(r->until([&] { return r->parts.empty(); })) << "the group has taken it away";
+  broker_.create_topic(topic_, 1);
+  broker_.produce_numbers(topic_, 0, 0, 20);
+  ASSERT_TRUE(r->until([&] { return !r->stuck.empty(); }));
+  EXPECT_EQ(r->stuck[0].error.kind, ErrorKind::refused);
+  EXPECT_THAT(r->stuck[0].error.message, HasSubstr("created anew"));
+  EXPECT_FALSE(r->until([&] { return r->got.size() > 10; }, 300ms));
+  EXPECT_FALSE(broker_.committed(options_.group, topic_, 0));
+  EXPECT_TRUE(r->leave());
+}
+
+TEST_F(KafkaSourceTest, LeavingWhileTheBrokerIsDownTakesSeconds) {
+  broker_.create_topic(topic_, 1);
+  broker_.produce_numbers(topic_, 0, 0, 10);
+  limits_.leave_wait = 1000ms;
+  auto r = reader();
+  ASSERT_TRUE(r->until([&] {
+    return r->got.size() == 10 && !r->parts.at("0").dirty && !r->parts.at("0").committing;
+  }));
+  broker_.stop();
+  r->parts.at("0").dirty = true;  // a commit that cannot be written
+  r->until([] { return false; }, 300ms);
+  const auto begun = std::chrono::steady_clock::now();
+  EXPECT_TRUE(r->leave());
+  r.reset();
+  EXPECT_LT(std::chrono::steady_clock::now() - begun, 8s);
+  broker_.start();
+  r = reader();
+  ASSERT_TRUE(r->until([&] { return !r->assigned.empty(); }, 30s));
+  EXPECT_EQ(r->assigned[0].committed->position.text(), "10");
   EXPECT_TRUE(r->leave());
 }
 
@@ -610,6 +658,8 @@ TEST_F(KafkaSourceTest, StatusTellsHowFarBehindTheCommittedPositionIs) {
   EXPECT_EQ(line.committed.text(), "100");
   EXPECT_LT(line.millis_behind, 20'000);
   EXPECT_GT(line.retention_left_ms, 3'500'000);
+  EXPECT_LE(line.retention_left_ms, 3'600'000);
+  EXPECT_EQ(line.retention_ms, 3'600'000);
   r->commits = true;
   EXPECT_TRUE(r->leave());
 }

@@ -1,10 +1,17 @@
 // KafkaSource against librdkafka's own mock cluster, which fails when told to.
+#include <arpa/inet.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <librdkafka/rdkafka.h>
 #include <librdkafka/rdkafka_mock.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include <array>
+#include <atomic>
+#include <stdexcept>
+#include <thread>
 
 #include "tests/end_to_end/kafka_reader.h"
 
@@ -205,6 +212,93 @@ TEST_F(KafkaFaults, ClosingBeforeAnythingHappenedIsImmediate) {
   KafkaReader r(options_, loop_, metrics_, limits_);
   r.source.close();
   EXPECT_TRUE(r.source.closed());
+}
+
+// A service that is not Kafka: takes connections and answers whatever comes with `answer`, or says
+// nothing when that is empty.
+class NotKafka {
+ public:
+  explicit NotKafka(std::string answer) : answer_(std::move(answer)) {
+    fd_ = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    socklen_t length = sizeof address;
+    if (::bind(fd_, reinterpret_cast<sockaddr*>(&address), length) != 0 || ::listen(fd_, 8) != 0 ||
+        ::getsockname(fd_, reinterpret_cast<sockaddr*>(&address), &length) != 0)
+      throw std::runtime_error("no port");
+    address_ = "127.0.0.1:" + std::to_string(ntohs(address.sin_port));
+    thread_ = std::thread([this] { serve(); });
+  }
+  ~NotKafka() {
+    over_ = true;
+    thread_.join();
+    ::close(fd_);
+  }
+  NotKafka(const NotKafka&) = delete;
+  NotKafka& operator=(const NotKafka&) = delete;
+
+  [[nodiscard]] const std::string& address() const { return address_; }
+
+ private:
+  void serve() {
+    std::vector<pollfd> open = {{.fd = fd_, .events = POLLIN, .revents = 0}};
+    while (!over_) {
+      ::poll(open.data(), open.size(), 20);
+      for (std::size_t i = open.size(); i-- > 1;) {
+        std::array<char, 4096> bytes{};
+        if ((open[i].revents & (POLLIN | POLLHUP | POLLERR)) == 0) continue;
+        const ssize_t got = ::recv(open[i].fd, bytes.data(), bytes.size(), 0);
+        if (got > 0 && answer_.empty()) continue;
+        if (got > 0) ::send(open[i].fd, answer_.data(), answer_.size(), MSG_NOSIGNAL);
+        ::close(open[i].fd);
+        open.erase(open.begin() + static_cast<std::ptrdiff_t>(i));
+      }
+      if ((open[0].revents & POLLIN) != 0)
+        open.push_back({.fd = ::accept(fd_, nullptr, nullptr), .events = POLLIN, .revents = 0});
+    }
+    for (std::size_t i = 1; i < open.size(); ++i) ::close(open[i].fd);
+  }
+
+  std::string answer_;
+  int fd_ = -1;
+  std::string address_{};
+  std::atomic<bool> over_{false};
+  std::thread thread_{};
+};
+
+// What a person reads first when the port or security.protocol is wrong.
+std::string trouble_at(const NotKafka& service, const std::string& protocol) {
+  LiveLoop loop;
+  Metrics metrics;
+  KafkaOptions options;
+  options.brokers = service.address();
+  options.topic = "topic";
+  options.group = "group";
+  options.properties = {{"security.protocol", protocol},
+                        {"socket.timeout.ms", "1000"},
+                        {"socket.connection.setup.timeout.ms", "1000"}};
+  KafkaSourceLimits limits;
+  limits.ask_wait = std::chrono::milliseconds(4000);
+  KafkaReader r(options, loop, metrics, limits);
+  r.until([&] { return r.source.status().trouble.has_value(); });
+  const auto trouble = r.source.status().trouble;
+  EXPECT_TRUE(r.leave(std::chrono::seconds(2)));
+  return trouble ? trouble->message : "";
+}
+
+TEST(KafkaTrouble, AWrongSecurityProtocolIsNamed) {
+  // A TLS port answers a plain request with an alert (RFC 8446, section 6: fatal, decode_error).
+  const NotKafka tls(std::string("\x15\x03\x03\x00\x02\x02\x32", 7));
+  EXPECT_THAT(trouble_at(tls, "plaintext"), HasSubstr("set security.protocol to ssl or sasl_ssl"));
+  // A port without TLS answers our hello with something else.
+  const NotKafka web("HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n");
+  EXPECT_THAT(trouble_at(web, "ssl"), HasSubstr("does not speak TLS"));
+}
+
+TEST(KafkaTrouble, AServiceThatTakesConnectionsAndSaysNothingIsNamed) {
+  const NotKafka silent("");
+  EXPECT_THAT(trouble_at(silent, "plaintext"), HasSubstr("does not answer as Kafka does"));
 }
 
 }  // namespace

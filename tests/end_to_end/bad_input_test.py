@@ -551,6 +551,27 @@ def case_broker_unreachable(folder):
         run.end(timeout=20).ended(0)
 
 
+def case_kafka_secret(folder):
+    """A password among Kafka's properties is shown nowhere, whatever is wrong."""
+    for properties in (f'{{ security.protocol: SASL_PLAINTEXT, sasl.mechanism: PLAIN, '
+                       f'sasl.username: ann, sasl.password: "{MARKER}" }}',
+                       f'{{ sasl.pasword: "{MARKER}" }}',
+                       f'{{ sasl.password: ["{MARKER}"] }}'):
+        path = config(folder, port=(port := free_port()),
+                      source='source: { kafka: { brokers: "127.0.0.1:%d", topic: t, properties: %s } }'
+                             % (free_port(), properties))
+        call("check", "-c", path, "--log-level", "debug", timeout=20)  # searched at the end
+        with Child("run", "-c", path, "--log-level", "debug") as run:
+            for _ in range(20):
+                if run.process.poll() is not None:
+                    break
+                time.sleep(0.1)
+            get(port, "/status")
+            get(port, "/metrics")
+            get(port, "/readyz")
+            run.end()
+
+
 def case_endpoint_unreachable(folder):
     """Kinesis and Personalize are down: the same."""
     path = config(folder, port=(port := free_port()),
@@ -828,7 +849,10 @@ def interrupted(words, moments=MOMENTS, codes=(0, 130), cwd=None, env=None):
             with Child(*words, cwd=cwd, env=env) as child:
                 time.sleep(moment)
                 done = child.end(sign, timeout=30)
-                check(done.code in (*codes, -sign if moment < 0.04 or sign == signal.SIGKILL else 0),
+                # Before the program has begun, a signal ends it as it ends any.
+                begun = done.out + done.err != "" or moment > 0.3
+                check(done.code in codes or (done.code == -sign and
+                                             (sign == signal.SIGKILL or not begun)),
                       f"after {moment} s", done)
                 if done.code == 130:
                     check("interrupted" in done.err, done)
@@ -882,7 +906,7 @@ def case_interrupted_simulate(folder):
         path = config(folder, source="source: { kinesis: { stream: s } }",
                       more=f'aws: {{ endpoint: "{emulator.url}" }}')
         confirmed = 0
-        for moment in (0.3, 0.6):
+        for moment in (1.0, 2.0):
             with Child("simulate", "-c", path, "--json", "--rate", "500") as child:
                 time.sleep(moment)
                 done = child.end(signal.SIGINT, timeout=30).ended(130)
@@ -1165,6 +1189,10 @@ def case_messy_feed(folder):
         service.shutdown()
 
 
+LONG = {"interrupted_retrain", "endpoint_unreachable", "sets_streamed", "broker_unreachable",
+        "interrupted_run"}  # begun first: most of their time is waiting
+
+
 # --- all of it -------------------------------------------------------------------------------------
 
 def try_case(name, function, folder):
@@ -1189,6 +1217,7 @@ def main():
     cases = [(name[5:], function) for name, function in globals().items()
              if name.startswith("case_") and (not wanted or any(name[5:].startswith(word)
                                                                  for word in wanted))]
+    cases.sort(key=lambda case: case[0] not in LONG)
     folder = tempfile.mkdtemp(prefix="millrace-bad-input-")
     os.chmod(folder, 0o755)
     try:

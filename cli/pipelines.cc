@@ -23,6 +23,7 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
+constexpr Ticks kRetentionWarningInterval = 1min;
 constexpr Ticks kReportInterval = 500ms;  // twice as often as the page asks
 
 // How much of a pipeline's half of the memory its source may hold ahead.
@@ -39,7 +40,28 @@ Json json_of(const PartitionStatus& partition) {
     json["seconds_behind"] = static_cast<double>(partition.millis_behind) / 1000;
   if (partition.retention_left_ms >= 0)
     json["retention_left_seconds"] = partition.retention_left_ms / 1000;
+  if (partition.retention_ms >= 0) json["retention_seconds"] = partition.retention_ms / 1000;
   return json;
+}
+
+// The partition that the log forgets first, once less than a quarter of the retention is left.
+const PartitionStatus* nearly_forgotten(const SourceStatus& status) {
+  const PartitionStatus* first = nullptr;
+  for (const PartitionStatus& partition : status.partitions) {
+    if (partition.retention_ms <= 0 || partition.retention_left_ms < 0) continue;
+    if (partition.retention_left_ms >= partition.retention_ms / 4) continue;
+    if (first == nullptr || partition.retention_left_ms < first->retention_left_ms)
+      first = &partition;
+  }
+  return first;
+}
+
+std::string retention_warning(const PartitionStatus& partition) {
+  return fmt::format(
+      "partition {}: the log deletes what is not settled in {} minutes of {}: raise "
+      "its retention, or find out why this pipeline is behind",
+      partition.partition.value, partition.retention_left_ms / 60'000,
+      partition.retention_ms / 60'000);
 }
 
 // What both pipelines say of their source; its troubles make the part unready.
@@ -50,6 +72,8 @@ Json json_of(const Source& source, const SourceStatus& status, PartReport& repor
     json["trouble"] = status.trouble->message;
     report.unready.push_back(fmt::format("{}: {}", part, status.trouble->message));
   }
+  if (const PartitionStatus* partition = nearly_forgotten(status))
+    report.unready.push_back(fmt::format("{}: {}", part, retention_warning(*partition)));
   std::int64_t behind = 0;
   bool known = false;
   json["partitions"] = Json::array();
@@ -193,8 +217,8 @@ class Hosted final : public RunningPipeline {
  public:
   using MakeBody = std::function<Result<std::unique_ptr<Body>>(Loop&, Source&)>;
 
-  Hosted(std::string name, std::size_t workers, Metrics& metrics)
-      : name_(std::move(name)), lag_(metrics, name_), loop_({.workers = workers}) {}
+  Hosted(std::string name, std::size_t workers, Metrics& metrics, const Log& log)
+      : name_(std::move(name)), log_(log), lag_(metrics, name_), loop_({.workers = workers}) {}
 
   /// What the body uses on workers: it must outlive the loop's threads, so it goes in here.
   struct Parts {
@@ -256,9 +280,18 @@ class Hosted final : public RunningPipeline {
  private:
   void publish_once() {
     PartReport fresh = report_of(body_->status(), *source_.source);
-    lag_.show(source_.source->status());
+    const SourceStatus status = source_.source->status();
+    lag_.show(status);
+    warn_of_retention(status);
     const std::lock_guard lock(mutex_);
     report_ = std::move(fresh);
+  }
+
+  void warn_of_retention(const SourceStatus& status) {
+    const PartitionStatus* partition = nearly_forgotten(status);
+    if (partition == nullptr || loop_.now() < retention_warning_not_before_) return;
+    retention_warning_not_before_ = loop_.now() + kRetentionWarningInterval;
+    log_.error("retention runs out", {{"pipeline", name_}, {"why", retention_warning(*partition)}});
   }
 
   void publish() {
@@ -267,7 +300,9 @@ class Hosted final : public RunningPipeline {
   }
 
   std::string name_;
+  const Log& log_;
   LagGauges lag_;
+  Ticks retention_warning_not_before_{0};
   Parts parts_{};
   // Positions and clients of the source are used by the loop's workers, the source itself is not.
   SourceWithParts source_{};
@@ -307,7 +342,7 @@ Result<std::unique_ptr<RunningPipeline>> make_forwarder_pipeline(const Config& c
   // One worker for each call that may be under way, some for dead letters and the source's own
   // questions.
   auto host = std::make_unique<Hosted<Forwarder>>(
-      "personalize", personalize.options.calls_in_flight_max + 8, metrics);
+      "personalize", personalize.options.calls_in_flight_max + 8, metrics, *context.log);
   auto client = aws.client(kPersonalizeEventsService, personalize.aws, 1);
   if (!client) return fail(client.error().while_doing("personalize"));
   host->parts().client = std::move(*client);
@@ -348,7 +383,8 @@ Result<std::unique_ptr<RunningPipeline>> make_archiver_pipeline(const Config& co
   const std::size_t read_ahead = read_ahead_of(pipeline.memory_bytes);
   pipeline.memory_bytes -= read_ahead;
 
-  auto host = std::make_unique<Hosted<Archiver>>("lake", pipeline.uploads_max + 8, metrics);
+  auto host =
+      std::make_unique<Hosted<Archiver>>("lake", pipeline.uploads_max + 8, metrics, *context.log);
   auto store = make_store(lake.options.url);
   if (!store) return tl::unexpected(store.error());
   host->parts().store = std::move(*store);

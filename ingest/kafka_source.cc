@@ -10,6 +10,7 @@
 #include <deque>
 #include <map>
 #include <optional>
+#include <set>
 #include <utility>
 
 #include "ingest/kafka_errors.h"
@@ -234,7 +235,7 @@ struct KafkaSource::State : std::enable_shared_from_this<State> {
     Ticks since{0};
   };
 
-  enum class Purpose { assignment, range, watch };
+  enum class Purpose { assignment, range, watch, others };
 
   KafkaOptions options;
   Loop& loop;
@@ -291,11 +292,18 @@ struct KafkaSource::State : std::enable_shared_from_this<State> {
   std::uint64_t fence = 0;                 // under way, 0: none
   std::optional<Ticks> safe_at{Ticks{0}};  // commits may go from then on; nothing: not known yet
 
-  bool asking[3] = {false, false, false};
+  bool asking[4] = {false, false, false, false};
   Ticks assignment_not_before{0};
   Ticks range_not_before{0};
   Ticks watch_not_before{0};
   Ticks recheck_not_before{0};
+  Ticks others_not_before{0};
+
+  // For at_end(), once it has been asked: where the logs of partitions that others of the group own
+  // ended at first sight, and which of them are committed up to there.
+  bool end_wanted = false;
+  std::map<std::int32_t, std::int64_t> others_end{};
+  std::set<std::int32_t> others_done{};
 
   std::vector<SourceEvent> events{};  // for the next poll() to hand out
   std::size_t first_to_read = 0;
@@ -630,8 +638,10 @@ struct KafkaSource::State : std::enable_shared_from_this<State> {
   void ask_for(Purpose purpose, Question question) {
     asking[static_cast<std::size_t>(purpose)] = true;
     std::map<std::int32_t, Tenure> tenures_asked;
-    for (const std::int32_t number : question.partitions)
-      tenures_asked[number] = partitions.at(number).tenure;
+    for (const std::int32_t number : question.partitions) {
+      if (const auto ours = partitions.find(number); ours != partitions.end())
+        tenures_asked[number] = ours->second.tenure;
+    }
     auto answer = std::make_shared<Answer>();
     // The handles go with the work: they must not end before their callers have.
     loop.offload(
@@ -673,6 +683,26 @@ struct KafkaSource::State : std::enable_shared_from_this<State> {
       }
       ask_for(Purpose::watch, std::move(question));
     }
+    if (end_wanted && !asking[3] && now >= others_not_before) {
+      Question question{.committed = true, .log_ends = true};
+      question.partitions = others_open();
+      if (!question.partitions.empty()) ask_for(Purpose::others, std::move(question));
+    }
+  }
+
+  // Partitions of the topic that are not ours and not known to be done by whoever has them.
+  [[nodiscard]] std::vector<std::int32_t> others_open() const {
+    std::vector<std::int32_t> open;
+    for (std::int32_t number = 0; number < static_cast<std::int32_t>(partitions_at_start); ++number)
+      if (!partitions.contains(number) && !others_done.contains(number)) open.push_back(number);
+    return open;
+  }
+
+  void judge_other(std::int32_t number, const PartitionAnswer& of) {
+    const std::int64_t end = others_end.try_emplace(number, of.end).first->second;
+    const auto committed =
+        of.committed ? offset_of(of.committed->position) : std::optional<std::int64_t>();
+    if (end <= of.low || (committed && *committed >= end)) others_done.insert(number);
   }
 
   void answered(Purpose purpose, const Question& question,
@@ -683,6 +713,15 @@ struct KafkaSource::State : std::enable_shared_from_this<State> {
     if (answer.fault) report(*answer.fault);
     for (const auto& [number, of] : answer.partitions) {
       if (answer.fault) break;
+      if (purpose == Purpose::others) {
+        if (of.fault) {
+          report(*of.fault);
+        } else {
+          judge_other(number, of);
+        }
+        failed = failed || of.fault;
+        continue;
+      }
       const auto found = partitions.find(number);
       if (found == partitions.end() || found->second.tenure != tenures_asked.at(number)) continue;
       Partition& partition = found->second;
@@ -702,8 +741,11 @@ struct KafkaSource::State : std::enable_shared_from_this<State> {
         case Purpose::watch:
           if (question.committed) judge_commitment(partition, of);
           break;
+        case Purpose::others:  // above
+          break;
       }
     }
+    if (purpose == Purpose::others) others_not_before = loop.now() + limits.retry_delay;
     if (!failed) {
       worked();
     } else if (purpose == Purpose::assignment) {
@@ -1254,7 +1296,10 @@ Result<std::vector<SourceEvent>> KafkaSource::poll(std::size_t records_max) {
     if (state.phase == State::Phase::closing) state.serve_close();
     state.log_trouble();
   }
-  if (state.final_error) return fail(*state.final_error);
+  if (state.final_error) {
+    for (auto& [number, partition] : state.partitions) state.refuse_commits(partition);
+    return fail(*state.final_error);
+  }
   return std::exchange(state.events, {});
 }
 
@@ -1290,7 +1335,7 @@ Position KafkaSource::after(const Position& at) const {
 void KafkaSource::commit(const PartitionId& partition, Tenure tenure, const Position& next,
                          std::string note, Done done) {
   State::Partition* found = state_->find(partition, tenure);
-  if (found == nullptr || !found->known_outside() || found->vanished) {
+  if (found == nullptr || !found->known_outside() || found->vanished || state_->final_error) {
     state_->refuse(number_of(partition), std::move(done));
     return;
   }
@@ -1319,13 +1364,19 @@ void KafkaSource::release(const PartitionId& partition, Tenure tenure) {
 }
 
 void KafkaSource::close() { state_->want_close(); }
-bool KafkaSource::closed() const { return state_->phase == State::Phase::closed; }
+bool KafkaSource::closed() const {
+  // A dead handle leaves no group.
+  return state_->phase == State::Phase::closed || (state_->leave_by && state_->final_error);
+}
 
 bool KafkaSource::at_end() const {
+  state_->end_wanted = true;
   if (!state_->assigned_once || state_->phase != State::Phase::member) return false;
-  return std::all_of(state_->partitions.begin(), state_->partitions.end(), [](const auto& entry) {
-    return entry.second.stage == State::Stage::started && entry.second.was_at_end;
-  });
+  const bool ours_at_end =
+      std::all_of(state_->partitions.begin(), state_->partitions.end(), [](const auto& entry) {
+        return entry.second.stage == State::Stage::started && entry.second.was_at_end;
+      });
+  return ours_at_end && state_->others_open().empty();
 }
 
 SourceStatus KafkaSource::status() const {

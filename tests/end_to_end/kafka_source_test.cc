@@ -680,6 +680,15 @@ TEST_F(KafkaSourceTest, ASecondProcessWithTheSameInstanceIdEndsTheFirst) {
                               }));
   EXPECT_EQ(a->failed->kind, ErrorKind::refused);
   EXPECT_THAT(a->failed->message, HasSubstr("group.instance.id"));
+  // Every commit is answered, and leaving waits for nobody.
+  std::optional<Status> late;
+  a->source.commit(PartitionId{"0"}, a->assigned[0].tenure, Position{Offset::of(1)}, "late",
+                   [&](Status s) { late = std::move(s); });
+  EXPECT_TRUE(loop_.run_until([&] { return late.has_value(); }, [] {}, 2s));
+  ASSERT_TRUE(late.has_value());
+  EXPECT_EQ(late->error().kind, ErrorKind::conflict);
+  a->source.close();
+  EXPECT_TRUE(a->source.closed());
 }
 
 TEST_F(KafkaSourceTest, ProbeSaysWhatTheTopicIsLike) {

@@ -114,5 +114,28 @@ TEST(KafkaProducerWithoutBroker, RefusesPropertiesThatMillraceOwns) {
   EXPECT_EQ(producer.error().kind, ErrorKind::invalid);
 }
 
+TEST(GroupTraffic, SendsNothingOnceAnAnswerOrAJoinHasComeBetween) {
+  constexpr int kJoinGroup = 11;
+  constexpr int kHeartbeat = 12;
+  constexpr int kSyncGroup = 14;
+  GroupTraffic traffic;
+  int sent = 0;
+  const auto send = [&] { ++sent; };
+  const GroupTraffic::Seen quiet = traffic.seen();
+  EXPECT_TRUE(traffic.send_if_still(quiet, send));
+  traffic.note_answered(kHeartbeat, true);
+  EXPECT_FALSE(traffic.send_if_still(quiet, send)) << "it may have asked for a rebalance";
+  EXPECT_TRUE(traffic.send_if_still(traffic.seen(), send));
+  const GroupTraffic::Seen before_join = traffic.seen();
+  traffic.note_sent(kJoinGroup);
+  EXPECT_FALSE(traffic.send_if_still(before_join, send));
+  traffic.note_answered(kJoinGroup, true);
+  EXPECT_TRUE(traffic.seen().joining) << "until SyncGroup is answered";
+  traffic.note_answered(kSyncGroup, true);
+  EXPECT_FALSE(traffic.seen().joining);
+  EXPECT_EQ(sent, 2);
+  EXPECT_EQ(traffic.answers_heard(), 3U);
+}
+
 }  // namespace
 }  // namespace millrace

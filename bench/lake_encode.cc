@@ -1,5 +1,5 @@
-// Bytes a second of the archiver's encoder, one MiB chunks, and what is left of them. Shape: flat
-// app events with `_source`, as in bench/compactor.cc.
+// Bytes a second of the archiver's encoder, one MiB chunks, what is left of them and its hash.
+// Shape: flat app events with `_source`, as in bench/compactor.cc.
 #include <benchmark/benchmark.h>
 #include <fmt/format.h>
 
@@ -35,8 +35,10 @@ void encode(benchmark::State& bench, Compression compression) {
   }
   bench.SetBytesProcessed(static_cast<std::int64_t>(bench.iterations()) *
                           static_cast<std::int64_t>(chunk.size()));
-  bench.SetLabel(fmt::format("{:.1f} % left", 100.0 * static_cast<double>(out.size()) /
-                                                  static_cast<double>(chunk.size())));
+  bench.SetLabel(
+      fmt::format("{:.1f} % left, {:016x}",
+                  100.0 * static_cast<double>(out.size()) / static_cast<double>(chunk.size()),
+                  std::hash<std::string>{}(out)));
 }
 
 BENCHMARK_CAPTURE(encode, none, Compression::none);

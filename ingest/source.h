@@ -138,8 +138,9 @@ class Source {
   [[nodiscard]] virtual bool closed() const = 0;
 
   /// For `run --until-end`: each partition owned now has been handed out up to the end that its log
-  /// had when it was assigned (Kinesis: up to zero milliseconds behind). False before the first
-  /// assignment.
+  /// had when it was assigned (Kinesis: up to zero milliseconds behind), and what other members of
+  /// a Kafka group own is committed up to the end that was seen first: a member that died holds its
+  /// partitions until its session is over. False before the first assignment.
   [[nodiscard]] virtual bool at_end() const = 0;
 
   [[nodiscard]] virtual SourceStatus status() const = 0;

@@ -276,6 +276,28 @@ TEST_F(KafkaSourceTest, AReleaseThatNeverComesHoldsTheGroupOnlySoLong) {
   EXPECT_EQ(a->losses, 1);
 }
 
+TEST_F(KafkaSourceTest, IsAtTheEndOnlyWhenOthersHaveCommittedTheirs) {
+  broker_.create_topic(topic_, 2);
+  auto a = reader();
+  auto b = reader();
+  const auto both = [&] {
+    a->turn();
+    b->turn();
+  };
+  ASSERT_TRUE(loop_.run_until([&] { return a->parts.size() == 1 && b->parts.size() == 1; }, both));
+  broker_.produce_numbers(topic_, 0, 0, 10);
+  broker_.produce_numbers(topic_, 1, 0, 10);
+  b->commits = false;
+  ASSERT_TRUE(loop_.run_until([&] { return a->got.size() == 10 && b->got.size() == 10; }, both));
+  EXPECT_FALSE(loop_.run_until([&] { return a->source.at_end(); }, both, 1500ms))
+      << "what the other has read is not delivered yet";
+  b->commits = true;
+  EXPECT_TRUE(loop_.run_until([&] { return a->source.at_end(); }, both));
+  b->source.close();
+  EXPECT_TRUE(loop_.run_until([&] { return b->source.closed(); }, both));
+  EXPECT_TRUE(a->leave());
+}
+
 TEST_F(KafkaSourceTest, AMemberThatComesAndGoesLosesAndDoublesNothing) {
   broker_.create_topic(topic_, 4);
   auto a = reader();

@@ -1,10 +1,12 @@
 // The program's front door: reads the command line, hands each command what it needs, ends with its
 // exit code.
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <cstdio>
 #include <cstdlib>
 #include <exception>
 #include <mutex>
@@ -87,6 +89,26 @@ std::string usage_problem(const CLI::App& root, const CLI::ParseError& error, in
   return fmt::format("\"{}\" is not a command{} (millrace --help)", typed, nearest);
 }
 
+// A descriptor that the caller closed would be given to the next file that is opened, and what is
+// meant for people would be written into it.
+void open_standard_descriptors() {
+  int descriptor = 0;
+  do {
+    descriptor = open("/dev/null", O_RDWR | O_CLOEXEC);
+  } while (descriptor >= 0 && descriptor <= STDERR_FILENO);
+  if (descriptor > STDERR_FILENO) close(descriptor);
+}
+
+// A result that could not be written is not "done".
+int after_output(int exit) {
+  const bool failed = std::fflush(stdout) != 0 || std::ferror(stdout) != 0;
+  if (!failed || exit != static_cast<int>(Exit::done)) return exit;
+  fmt::print(stderr,
+             "millrace: the work is done, but its result could not be written to stdout (is the "
+             "disk full?)\n");
+  return static_cast<int>(Exit::failed);
+}
+
 int run_program(int argc, char** argv) {
   RealPause pause;
   StopTask stop_task;
@@ -162,7 +184,8 @@ int run_program(int argc, char** argv) {
 int main(int argc, char** argv) {
   // The one catch: what a library threw past its adapter is a bug, and still gets one clear line.
   try {
-    return millrace::run_program(argc, argv);
+    millrace::open_standard_descriptors();
+    return millrace::after_output(millrace::run_program(argc, argv));
   } catch (const std::exception& error) {
     fmt::print(stderr,
                "millrace: unexpected failure: {} (a bug in millrace; positions are safe, please "

@@ -467,6 +467,8 @@ BAD_CONFIGS = [
      "lake: { url: file:///tmp }\n", ["bogus.property"]),
     ("lake: { url: \"file:///x\", annotate: false }\nevents: { defaults: { timestamp: arrival } }\n",
      ["lake.annotate", "arrival"]),
+    ("lake: { url: file:///tmp, prefix: \"!{timestamp:qq/}\" }\nsource: { file: { path: x } }\n",
+     ["lake.prefix"]),
     ("a: 1\nb: 2\nc: 3\n", ["millrace.yaml:1:1", "millrace.yaml:2:1", "millrace.yaml:3:1"]),
     ("server: { listen: \"9464\" }\n", ["server.listen", "host:port"]),
     ("retrain: { schedule: \"every day\", dataset_arn: \"arn:aws:personalize:eu-west-1:1:dataset/s/I\",\n"
@@ -1020,6 +1022,21 @@ def case_outputs(folder):
     check(done.code == 0 and "CSV" in done.out, done)
     done = call("run", "-c", path, "--until-end", "--log-level", "off")
     check(done.code == 0 and done.err == "" and done.out == "", done)
+
+
+def case_output_lost(folder):
+    """A result that cannot be written is a failure; a closed stdout takes no file's place."""
+    path = config(folder)
+    rows = history(folder, 500)
+    with open("/dev/full", "wb") as full:
+        for words in (["backfill", rows, "--json"], ["compact"], ["template", "config"], ["--help"]):
+            done = subprocess.run([PROGRAM, *words, *(["-c", path] if words[0] != "--help" else [])],
+                                  stdout=full, stderr=subprocess.PIPE, env=environment(),
+                                  timeout=WAIT, check=False)
+            check(done.returncode == 1 and b"stdout" in done.stderr, words, done)
+    closed = subprocess.run(["sh", "-c", '"$0" compact -c "$1" >&- 2>&- <&-', PROGRAM, path],
+                            env=environment(), timeout=WAIT, check=False)
+    check(closed.returncode == 0 and len(rows_of_csv(f"{folder}/out.csv")) == 500, closed)
 
 
 # --- real input ------------------------------------------------------------------------------------

@@ -33,7 +33,7 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 DATA = os.path.join(os.path.dirname(ROOT), "shared", "data")
 ALL_SETS = os.environ.get("MILLRACE_ALL_DATA_SETS") == "1"
 MARKER = "marker-of-the-secret-access-key"
-IN_PARALLEL = 3  # most of a case is waiting
+IN_PARALLEL = 4  # most of a case is waiting
 WAIT = 60        # seconds; what takes longer hangs
 
 outputs = []  # (what, text) of everything the program ever said

@@ -269,6 +269,19 @@ TEST_F(ArchiverTest, FindsObjectsWhoseNamesAreGluedToThePrefix) {
   }
 }
 
+// Results of work begun in an older tenure are dropped, also when the partition is ours again.
+TEST_F(ArchiverTest, AnAnswerToAnOlderTenureDoesNotReachTheNewOne) {
+  append(1);
+  start();
+  source->set_commit_delay(10s);
+  loop->advance(1s);  // the anchor is on its way
+  source->lose("0");
+  source->assign("0");
+  loop->advance(5min);  // its conflict comes back to a partition that is ours again
+  EXPECT_EQ(log.committed("0"), 1);
+  EXPECT_EQ(keys().size(), 1u);
+}
+
 TEST_F(ArchiverTest, FindsThePoisonOfALogThatHeldNothingElse) {
   log.append("0", "poison", kArrived);
   start();

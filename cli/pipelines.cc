@@ -11,6 +11,7 @@
 #include <thread>
 
 #include "aws/personalize_events_api.h"
+#include "cli/compaction.h"
 #include "cli/real_loop.h"
 #include "cli/sources.h"
 #include "lake/names.h"
@@ -324,6 +325,18 @@ PipelineOptions pipeline_options(const Config& config, const PipelineRunOptions&
   return pipeline;
 }
 
+// The dataset's columns, when the configuration tells where to learn them: an event is sent with
+// these fields only, so that it equals its row in the CSV. Otherwise none, and every field is sent.
+Result<std::vector<std::string>> dataset_columns(const Config& config, AwsStack& aws) {
+  std::vector<std::string> names;
+  const bool named = config.compact && !config.compact->columns.empty();
+  if (!named && !config.retrain) return names;
+  const auto columns = columns_to_write(config, aws);
+  if (!columns) return tl::unexpected(columns.error());
+  for (const Column& column : *columns) names.push_back(column.name);
+  return names;
+}
+
 }  // namespace
 
 Result<std::unique_ptr<RunningPipeline>> make_forwarder_pipeline(const Config& config,
@@ -355,10 +368,15 @@ Result<std::unique_ptr<RunningPipeline>> make_forwarder_pipeline(const Config& c
   if (!source) return tl::unexpected(source.error());
   host->set_source(std::move(*source));
 
+  auto columns = dataset_columns(config, aws);
+  if (!columns) return tl::unexpected(columns.error());
+  PersonalizeOptions put_events = personalize.options;
+  put_events.columns = std::move(*columns);
+
   ForwarderOptions forwarder{
       .pipeline = pipeline,
       .decoding = config.events,
-      .sink = {.personalize = personalize.options},
+      .sink = {.personalize = std::move(put_events)},
       .dead_letters = {.error_prefix = std::move(*error_prefix),
                        .compression =
                            config.lake ? config.lake->options.compression : Compression::gzip,

@@ -79,6 +79,7 @@ Exit run(const RunArguments& arguments, CommandContext& context) {
                                    .adopt = arguments.adopt == "position" ? Adopt::position
                                             : arguments.adopt == "start"  ? Adopt::start
                                                                           : Adopt::none};
+  Ends ends;  // before the parts: their threads touch it until they are joined
   std::vector<std::unique_ptr<RunningPipeline>> parts;
   if (forwards) {
     auto made = make_forwarder_pipeline(config, options, context, aws, metrics);
@@ -122,7 +123,6 @@ Exit run(const RunArguments& arguments, CommandContext& context) {
                       {{"address", config.server.listen}, {"port", server->port()}});
   }
 
-  Ends ends;
   const OnStop on_stop(context, [&parts, &context] {
     context.log->info(
         "stopping: what was read is settled and committed first; a second signal ends at once");

@@ -25,12 +25,16 @@ bool letter_or_digit(char c) {
   return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
 }
 
+// A word that is none of `names` is noted in `unknown`, and the first of them given.
 template <class Enum, std::size_t N>
-Enum parse_word(const json& object, const char* member, const std::string_view (&names)[N]) {
+Enum parse_word(const json& object, const char* member, const std::string_view (&names)[N],
+                std::string& unknown) {
   const auto text = object.at(member).get<std::string>();
   const auto* found = std::find(std::begin(names), std::end(names), text);
-  if (found == std::end(names))
-    throw json::other_error::create(501, fmt::format("{}: \"{}\"", member, text), nullptr);
+  if (found == std::end(names)) {
+    unknown = fmt::format("{}: \"{}\"", member, text);
+    found = std::begin(names);
+  }
   return static_cast<Enum>(found - std::begin(names));
 }
 
@@ -47,8 +51,8 @@ json step_to_json(CycleStep which, const StepState& step) {
           {"finished_ms", unix_ms(step.finished_at)}};
 }
 
-StepState step_from_json(const json& object) {
-  return {.status = parse_word<StepStatus>(object, "status", kStatusNames),
+StepState step_from_json(const json& object, std::string& unknown) {
+  return {.status = parse_word<StepStatus>(object, "status", kStatusNames, unknown),
           .job_name = object.at("job_name").get<std::string>(),
           .arn = object.at("arn").get<std::string>(),
           .service_status = object.at("service_status").get<std::string>(),
@@ -80,7 +84,7 @@ json options_to_json(const RetrainOptions& options) {
   return out;
 }
 
-RetrainOptions options_from_json(const json& object) {
+RetrainOptions options_from_json(const json& object, std::string& unknown) {
   RetrainOptions out;
   out.dataset_arn = object.at("dataset_arn").get<std::string>();
   out.solution_arn = object.at("solution_arn").get<std::string>();
@@ -90,7 +94,7 @@ RetrainOptions options_from_json(const json& object) {
   out.poll_interval = std::chrono::milliseconds(object.at("poll_interval_ms").get<std::int64_t>());
   if (const auto found = object.find("batch_inference"); found != object.end()) {
     BatchInferenceOptions batch;
-    batch.users = parse_word<BatchInferenceOptions::Users>(*found, "users", kUsersNames);
+    batch.users = parse_word<BatchInferenceOptions::Users>(*found, "users", kUsersNames, unknown);
     batch.active_within = std::chrono::seconds(found->at("active_within_s").get<std::int64_t>());
     batch.users_file = found->at("users_file").get<std::string>();
     batch.output = found->at("output").get<std::string>();
@@ -170,10 +174,11 @@ Result<CycleState> cycle_from_json(std::string_view text) {
         "the cycle's state was written by a newer millrace: finish the cycle with that one");
   try {
     CycleState state;
+    std::string unknown;  // a word that no release of this version writes
     state.run_id = root.at("run_id").get<std::string>();
     state.owner = root.at("owner").get<std::string>();
-    state.outcome = parse_word<CycleOutcome>(root, "outcome", kOutcomeNames);
-    state.options = options_from_json(root.at("options"));
+    state.outcome = parse_word<CycleOutcome>(root, "outcome", kOutcomeNames, unknown);
+    state.options = options_from_json(root.at("options"), unknown);
     const auto& csv = root.at("csv");
     state.csv = {.url = csv.at("url").get<std::string>(),
                  .columns = csv.at("columns").get<std::vector<std::string>>(),
@@ -183,9 +188,12 @@ Result<CycleState> cycle_from_json(std::string_view text) {
     const auto& steps = root.at("steps");
     if (!steps.is_array() || steps.size() != kCycleSteps)
       return fail(ErrorKind::corrupt, "the cycle's state does not have its five steps");
-    for (std::size_t i = 0; i < kCycleSteps; ++i) state.steps[i] = step_from_json(steps[i]);
+    for (std::size_t i = 0; i < kCycleSteps; ++i)
+      state.steps[i] = step_from_json(steps[i], unknown);
     state.started_at = wall_time_of_ms(root.at("started_ms").get<std::int64_t>());
     state.updated_at = wall_time_of_ms(root.at("updated_ms").get<std::int64_t>());
+    if (!unknown.empty())
+      return fail(ErrorKind::corrupt, "the cycle's state cannot be read: " + unknown);
     return state;
   } catch (const json::exception& thrown) {
     return fail(ErrorKind::corrupt,

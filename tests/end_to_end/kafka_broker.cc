@@ -85,6 +85,9 @@ Handle make_producer(const std::string& brokers, Delivery* delivery, const char*
   set(conf, "message.max.bytes", "2000000");
   set(conf, "queue.buffering.max.messages", "1000000");
   set(conf, "log_level", "0");
+  // Without it a retry of the first batches, while the broker still learns about the topic, changes
+  // their order.
+  set(conf, "enable.idempotence", "true");
   if (transactional_id != nullptr) set(conf, "transactional.id", transactional_id);
   rd_kafka_conf_set_dr_msg_cb(conf, on_delivery);
   rd_kafka_conf_set_opaque(conf, delivery);

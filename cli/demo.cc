@@ -133,6 +133,7 @@ Status Demo::tell() {
       {"train", "importing and training once on history", &Demo::train_once},
       {"feed", "feeding live traffic, with a kill -9 in the middle", &Demo::feed},
       {"live_effect", "three live events of one user", &Demo::live_effect},
+      {"settle", "stopping the service and counting what arrived", &Demo::settle},
       {"retrain", "retraining on everything", &Demo::retrain},
       {"look_back", "looking at what came of it", &Demo::look_back},
   };
@@ -396,20 +397,25 @@ Status Demo::train_once() {
   return {};
 }
 
+std::uint64_t Demo::distinct_in_model() const {
+  const PutEventsCounts counts = services_->personalize().put_events_counts();
+  return counts.events - counts.repeated;
+}
+
+Status Demo::start_run() {
+  auto started = ChildProcess::start(child({"run"}, "run"));
+  if (!started) return tl::unexpected(started.error());
+  run_ = std::move(*started);
+  return {};
+}
+
 Status Demo::feed() {
-  const auto start_run = [this] { return ChildProcess::start(child({"run"}, "run")); };
-  auto run = start_run();
-  if (!run) return tl::unexpected(run.error());
+  if (const Status started = start_run(); !started) return started;
   auto simulate =
       ChildProcess::start(child({"--json", "simulate", path("data/live.ndjson")}, "simulate"));
   if (!simulate) return tl::unexpected(simulate.error());
 
-  const std::uint64_t base = services_->personalize().put_events_counts().events;
-  const auto accepted = [&] { return services_->personalize().put_events_counts().events - base; };
-  const auto distinct = [&] {
-    const PutEventsCounts counts = services_->personalize().put_events_counts();
-    return counts.events - base - counts.repeated;
-  };
+  const auto accepted = [&] { return services_->personalize().put_events_counts().events; };
   const auto start = Clock::now();
   const auto wait_until = [&](const std::function<bool()>& reached,
                               const std::string& what) -> Status {
@@ -419,13 +425,14 @@ Status Demo::feed() {
                     fmt::format("{} did not happen within {}:{}", what, human_duration(kPatience),
                                 last_lines(path("logs/run.log"), 5)));
       }
-      if (const auto ended = run->poll()) {
+      if (const auto ended = run_->poll()) {
         return fail(ErrorKind::transient,
                     fmt::format("`millrace run` ended with {}:{}", ended->exit_code,
                                 last_lines(path("logs/run.log"), 5)));
       }
-      if (!context_.pause->wait(20ms))
+      if (!context_.pause->wait(20ms)) {
         return fail(ErrorKind::transient, "interrupted", "interrupted");
+      }
       progress_.show(fmt::format(
           "live {} {} of {} events accepted by PutEvents, {:.0f}/s",
           bar(static_cast<double>(accepted()), static_cast<double>(data_.live_events), 24),
@@ -441,23 +448,23 @@ Status Demo::feed() {
       !reached) {
     return reached;
   }
-  run->signal(SIGKILL);
-  saw_rss(run->wait().rss_kib_max);
+  run_->signal(SIGKILL);
+  saw_rss(run_->wait().rss_kib_max);
   const auto killed = Clock::now();
   kill_.at = accepted();
-  auto again = start_run();
-  if (!again) return tl::unexpected(again.error());
-  run = std::move(again);
+  if (const Status again = start_run(); !again) return again;
   if (const Status back =
           wait_until([&] { return accepted() > kill_.at; }, "the restarted run's first call");
-      !back)
+      !back) {
     return back;
+  }
   kill_.back_after_s = seconds_since(killed);
 
-  if (const Status all = wait_until([&] { return distinct() >= data_.live_distinct_events; },
-                                    "the last live event");
-      !all)
+  if (const Status all = wait_until(
+          [&] { return distinct_in_model() >= data_.live_distinct_events; }, "the last live event");
+      !all) {
     return all;
+  }
   const ChildResult produced = simulate->wait();
   saw_rss(produced.rss_kib_max);
   const Json simulated = Json::parse(file_text(path("logs/simulate.out")), nullptr, false);
@@ -467,34 +474,36 @@ Status Demo::feed() {
                             last_lines(path("logs/simulate.log"), 5)));
   }
   produced_ = simulated.at("events_produced").get<std::uint64_t>();
+  done(fmt::format(
+      "{} records on the stream; run was killed with -9 at {} accepted events, back after {:.2f} s",
+      grouped(produced_), grouped(kill_.at), kill_.back_after_s));
+  return {};
+}
 
-  // The live effect needs the service, so it is shown before SIGTERM.
-  if (const Status effect = live_effect(); !effect) return effect;
-  run->signal(SIGTERM);
-  const ChildResult ended = run->wait();
+// SIGTERM drains: what is in the lake's buffers becomes objects. Then the books: what was produced
+// beside what arrived.
+Status Demo::settle() {
+  run_->signal(SIGTERM);
+  const ChildResult ended = run_->wait();
   saw_rss(ended.rss_kib_max);
   if (ended.exit_code != 0) {
     return fail(ErrorKind::transient,
                 fmt::format("`millrace run` ended with {} after SIGTERM:{}", ended.exit_code,
                             last_lines(path("logs/run.log"), 5)));
   }
-
   auto lake = count_lake();
   if (!lake) return tl::unexpected(lake.error());
   lake_ = *lake;
   const std::uint64_t records = produced_ + live_effect_events_;
-  in_model_ = distinct();
+  in_model_ = distinct_in_model();
   const std::uint64_t wanted = data_.live_distinct_events + live_effect_events_;
+  // Every live row is JSON, so each is a line of the lake, whatever the judge says of its event.
   kill_.doubled = lake_.lines - lake_.distinct;
-  kill_.lost =
-      (records > lake_.distinct + data_.live_refused ? records - lake_.distinct - data_.live_refused
-                                                     : 0) +
-      (wanted > in_model_ ? wanted - in_model_ : 0);
-  done(
-      fmt::format("{} events to PutEvents and {} lines in the lake; killed with -9 at {}, back "
-                  "after {:.2f} s: {} lost, {} doubled",
-                  grouped(in_model_), grouped(lake_.lines), grouped(kill_.at), kill_.back_after_s,
-                  kill_.lost, kill_.doubled));
+  kill_.lost = (records > lake_.distinct ? records - lake_.distinct : 0) +
+               (wanted > in_model_ ? wanted - in_model_ : 0);
+  done(fmt::format("{} produced: {} lines in the lake, {} events in the model: {} lost, {} doubled",
+                   grouped(records), grouped(lake_.lines), grouped(in_model_), kill_.lost,
+                   kill_.doubled));
   return {};
 }
 
@@ -510,11 +519,6 @@ Result<std::vector<std::string>> Demo::recommended(const std::string& user, std:
 // One user suddenly likes what somebody else likes: three events on the stream, and the campaign's
 // answer moves.
 Status Demo::live_effect() {
-  if (!effect_user_.empty()) {
-    done(fmt::format("three events of {} changed the recommendations after {:.2f} s", effect_user_,
-                     effect_seconds_));
-    return {};
-  }
   if (data_.users.empty()) return fail(ErrorKind::invalid, "no user has a live event");
   effect_user_ = data_.users.front();
   const auto before = recommended(effect_user_, kRecommendations);
@@ -556,6 +560,8 @@ Status Demo::live_effect() {
     all_there = counts.events - counts.repeated >= wanted;
     if (all_there) {
       after_ = *after;
+      done(fmt::format("three events of {} changed the recommendations after {:.2f} s",
+                       effect_user_, effect_seconds_));
       return {};
     }
     if (!context_.pause->wait(20ms))

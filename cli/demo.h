@@ -69,6 +69,7 @@ class Demo {
   Status train_once();
   Status feed();
   Status live_effect();
+  Status settle();
   Status retrain();
   Status look_back();
 
@@ -83,6 +84,8 @@ class Demo {
                          const std::function<Result<ResourceState>()>& describe);
   Result<std::vector<std::string>> recommended(const std::string& user, std::int32_t results);
   Result<LakeCount> count_lake();
+  Status start_run();
+  [[nodiscard]] std::uint64_t distinct_in_model() const;
   [[nodiscard]] std::string path(const std::string& name) const {
     return (folder_ / name).string();
   }
@@ -113,6 +116,7 @@ class Demo {
   std::string tracking_id_{};
   std::uint16_t status_port_ = 0;
 
+  std::optional<ChildProcess> run_{};  // the service, from `feed` to `settle`
   std::uint64_t rows_backfilled_ = 0;
   std::uint64_t rows_rejected_ = 0;
   std::uint64_t produced_ = 0;

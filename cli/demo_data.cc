@@ -72,7 +72,6 @@ void look_at_live(const std::vector<LiveRow>& live, DemoData& data) {
   for (const LiveRow& row : live) {
     decoder.decode(row.json, -1, decoded);
     data.live_events += decoded.events.size();
-    data.live_refused += decoded.refused.size();
     for (const Event& event : decoded.events) {
       ids.insert(event.event_id);
       if (event.anonymous()) continue;

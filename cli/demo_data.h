@@ -23,9 +23,8 @@ struct DemoDataOptions {
 struct DemoData {
   std::string description{};
   std::uint64_t history_rows = 0;
-  std::uint64_t live_rows = 0;    // each is one record of the stream
-  std::uint64_t live_events = 0;  // that the judge accepts in them
-  std::uint64_t live_refused = 0;
+  std::uint64_t live_rows = 0;             // each is one record of the stream
+  std::uint64_t live_events = 0;           // that the judge accepts in them
   std::uint64_t live_distinct_events = 0;  // by event id
   std::uint64_t rows_rejected = 0;         // could not be read as rows; left out of both files
   Titles titles{};

@@ -81,8 +81,7 @@ Exit compact_command(const CompactArgumentsOfLine& line, CommandContext& context
   if (!columns) return report(columns.error());
   Progress progress(context.json);
   CompactionArguments arguments{.incremental = line.incremental, .from = *from, .to = *to};
-  if (!line.output.empty())
-    arguments.output = url_of_path(line.output);
+  if (!line.output.empty()) arguments.output = url_of_path(line.output);
   arguments.progress = [&](const CompactProgress& now) {
     progress.show(progress_line(now));
     return !context.stopping();

@@ -374,7 +374,7 @@ Result<LoadedConfig> parse_config(std::string_view text, const std::string& path
   if (config.source) inherit(config.source->aws);
   if (config.personalize) inherit(config.personalize->aws);
   if (config.retrain) inherit(config.retrain->aws);
-  const auto with_slash = [](std::string url) { return url.ends_with("/") ? url : url + "/"; };
+  const auto with_slash = [](const std::string& url) { return url.ends_with("/") ? url : url + "/"; };
   if (config.state.empty() && config.lake) {
     config.state = with_slash(config.lake->options.url) + "_millrace/" + config.name + "/";
   } else if (!config.state.empty()) {

@@ -57,10 +57,10 @@ Piece read_piece(const PieceOrder& order) {
   struct stat about {};
   if (fd < 0 || ::fstat(fd, &about) != 0) {
     piece.missing = errno == ENOENT;
-    piece.status = fail(
-        errno == EACCES ? ErrorKind::denied : ErrorKind::transient,
-        fmt::format("reading {}: {}{}", order.path, std::strerror(errno),
-                    piece.missing ? "; it is waited for, if source.file.path is right" : ""));
+    piece.status =
+        fail(errno == EACCES ? ErrorKind::denied : ErrorKind::transient,
+             fmt::format("reading {}: {}{}", order.path, std::strerror(errno),
+                         piece.missing ? "; it is waited for, if source.file.path is right" : ""));
     if (fd >= 0) ::close(fd);
     return piece;
   }

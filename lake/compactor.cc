@@ -460,12 +460,13 @@ class Compaction {
       ++report.blank;
       return {};
     }
-    // Nobody ends an object in the middle of a record on purpose: half of a plain object shows here.
+    // Nobody ends an object in the middle of a record on purpose: half of a plain object shows
+    // here.
     if (record.unfinished && !decoded_.refused.empty() && !decoded_.refused.back().index &&
         record.text.find_first_of("{[") == record.text.find_first_not_of(" \t\r")) {
       object.damaged = true;
-      report.damaged.push_back({object.key, fmt::format("it ends in the middle of line {}: cut off?",
-                                                        record.line)});
+      report.damaged.push_back(
+          {object.key, fmt::format("it ends in the middle of line {}: cut off?", record.line)});
     }
     report.time_units += decoded_.units;
     report.decoded += decoded_.events.size() + decoded_.refused.size();
